@@ -1,0 +1,73 @@
+"""GATHER: finding out who is there (paper: membership protocol, Gather state; spec 4.2, 4.9)."""
+
+from __future__ import annotations
+
+from aisexec.totem import wire
+from aisexec.totem.core import Core, Gathering, State
+from aisexec.totem.timers import Timer
+from aisexec.totem.types import LOG_DEBUG
+
+
+def enter_gather(core: Core, reason: Gathering) -> None:
+    """Tell everybody whom we know and start collecting agreement."""
+    core.discard_token = True
+    core.originated_orf = False
+    add_proc(core, core.me)
+    schedule_join(core)
+    core.arm(Timer.JOIN, core.settings.join)
+    core.arm(Timer.CONSENSUS, core.settings.consensus)
+    core.timers.stop(
+        Timer.TOKEN,
+        Timer.TOKEN_WARNING,
+        Timer.TOKEN_RETRANSMIT,
+        Timer.MERGE,
+        Timer.HOLD,
+        Timer.HEARTBEAT,
+    )
+    core.consensus = {core.me}
+    core.stats.gather_entered += 1
+    if reason is Gathering.CONSENSUS_EXPIRED:
+        core.stats.continuous_gather += 1
+    number, text = reason.value
+    core.log(LOG_DEBUG, f"entering GATHER state from {number}({text}).")
+    core.state = State.GATHER
+
+
+def add_proc(core: Core, nodeid: int) -> None:
+    """Consider a node for the next ring."""
+    if nodeid not in core.proc:
+        core.proc.append(nodeid)
+
+
+def add_failed(core: Core, nodeid: int) -> None:
+    """Consider a node failed."""
+    if nodeid not in core.failed:
+        core.failed.append(nodeid)
+
+
+def schedule_join(core: Core) -> None:
+    """Send a JOIN now, or with send_join spread over that time so that large clusters do not burst."""
+    spread = core.settings.send_join
+    if spread <= 0:
+        send_join(core)
+    elif not core.timers.running(Timer.SEND_JOIN):
+        # The core has no randomness: nodes differ by nodeid, attempts by the count of JOINs sent.
+        mixed = (core.me * 2654435761 + core.stats.memb_join_tx * 40503) & 0xFFFF
+        core.arm(Timer.SEND_JOIN, spread * mixed / 0x10000)
+
+
+def send_join(core: Core) -> None:
+    """Multicast our lists, also to ourselves."""
+    join = wire.Join(core.me, core.me, tuple(core.proc), tuple(core.failed), core.ring_id.seq)
+    core.stats.memb_join_tx += 1
+    core.broadcast_and_own(join.pack())
+
+
+def send_leave(core: Core) -> None:
+    """Orderly exit: header nodeid 0, ourselves last in the failed list."""
+    proc = tuple(n for n in core.proc if n != core.me)
+    failed = tuple(n for n in core.failed if n != core.me)
+    join = wire.Join(0, core.me, proc, (*failed, core.me), core.ring_id.seq)
+    core.stats.memb_join_tx += 1
+    core.log(LOG_DEBUG, "sending join/leave message")
+    core.broadcast(join.pack())

@@ -1,0 +1,188 @@
+"""Totem as the executive sees it: named groups of messages in total order, and configurations.
+
+Puts packing, reassembly and group names on top of the ring.  Like the ring it is fed with bytes and
+time and leaves effects behind.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Sequence
+
+from aisexec.totem.assembly import Assembly, Message, PacketError
+from aisexec.totem.limits import ASSEMBLY_SIZE_MAX, GROUPS_MAX, MESSAGE_SIZE_MAX
+from aisexec.totem.packing import LENGTH_SIZE, PACKET_HEAD, Packer
+from aisexec.totem.ring import Ring
+from aisexec.totem.settings import Settings
+from aisexec.totem.stats import Stats
+from aisexec.totem.types import Configuration, Effect, RingId, Upper
+
+_U16 = struct.Struct("<H")
+_ONE_GROUP = struct.Struct("<HH")
+
+EXECUTIVE_MESSAGE_MAX = MESSAGE_SIZE_MAX + 1024
+"""Bytes of the longest message that may be submitted: the biggest application message and headers.
+
+Stock peers abort on messages near ASSEMBLY_SIZE_MAX.
+"""
+assert EXECUTIVE_MESSAGE_MAX < ASSEMBLY_SIZE_MAX
+
+
+class Totem:
+    """One node's protocol stack."""
+
+    def __init__(self, settings: Settings, nodeid: int, ring_seq: int, upper: Upper) -> None:
+        self._upper = upper
+        self._net_mtu = settings.net_mtu
+        self._ring = Ring(settings, nodeid, ring_seq, self)
+        self._core = self._ring.core
+        self._packer = Packer(settings.net_mtu, self._enqueue)
+        # Packets delivered while the services are being synchronised are put together apart: a
+        # message interrupted by the change goes on after it (spec 7.6).
+        self._regular = Assembly(self._message)
+        self._transitional = Assembly(self._message)
+        self._assembly = self._transitional
+        self._joined = False
+
+    # Doors, see Ring.
+
+    def start(self, now: float) -> None:
+        """The network is up."""
+        self._ring.start(now)
+
+    def receive(self, frames: Sequence[tuple[bytes, str]], now: float) -> None:
+        """Frames and their senders' names, in order."""
+        self._ring.receive(frames, now)
+
+    def handle_timer(self, now: float) -> None:
+        """Run the timers that are due."""
+        self._ring.handle_timer(now)
+
+    def next_timer(self) -> float | None:
+        """When handle_timer() is wanted next."""
+        return self._ring.next_timer()
+
+    def leave(self, now: float) -> None:
+        """Say goodbye to the ring."""
+        self._ring.leave(now)
+
+    def take_effects(self) -> list[Effect]:
+        """What has to be carried out, in order."""
+        return self._ring.take_effects()
+
+    # For the layer above.
+
+    @property
+    def members(self) -> tuple[int, ...]:
+        """Members of the installed ring."""
+        return self._core.memb
+
+    @property
+    def ring_id(self) -> RingId:
+        """The current ring."""
+        return self._core.ring_id
+
+    @property
+    def stats(self) -> Stats:
+        """Counters."""
+        return self._core.stats
+
+    def submit(self, group: bytes, parts: Sequence[bytes], *, safe: bool = False) -> bool:
+        """Queue one message, its parts joined, for the total order; False when there is no room.
+
+        Raises ValueError for a message longer than EXECUTIVE_MESSAGE_MAX.
+        """
+        size = sum(map(len, parts))
+        if size > EXECUTIVE_MESSAGE_MAX:
+            raise ValueError(f"message of {size} bytes, limit {EXECUTIVE_MESSAGE_MAX}")
+        if not self.room_for(size):
+            return False
+        self._ring.wake()
+        self._packer.add([_ONE_GROUP.pack(1, len(group)), group, *parts], int(safe))
+        return True
+
+    def room_for(self, size: int) -> bool:
+        """Would a message of `size` bytes be taken?"""
+        wire_size = size + 16
+        frames = wire_size // (self._net_mtu - PACKET_HEAD.size - 16) + 1
+        return self._core.slots_free() > frames
+
+    def queue_fill(self) -> int:
+        """Percent of the send queue in use."""
+        core = self._core
+        return 100 - max(0, core.slots_free()) * 100 // core.queue_slots
+
+    def call_when_token_passed(self) -> None:
+        """Upper.token_passed() will be called once, after the token has been passed on."""
+        self._core.token_callback_wanted = True
+        self._ring.wake()
+
+    def synchronised(self) -> None:
+        """The services are in step: normal traffic goes on."""
+        self._packer.flush()
+        core = self._core
+        core.waiting_trans_ack = False
+        if self._joined:
+            core.q_new.extendleft(reversed(core.interrupted.restart()))
+            self._joined = False
+        core.q_new.extend(core.q_trans)
+        core.q_trans.clear()
+        self._assembly = self._regular
+
+    # RingUser.
+
+    def deliver_frame(self, nodeid: int, payload: memoryview) -> None:
+        """The payload of an mcast frame, in total order."""
+        try:
+            self._assembly.packet(nodeid, payload)
+        except PacketError as error:
+            self._core.anomaly("packet", f"node {nodeid}", str(error))
+
+    def configuration(self, change: Configuration) -> None:
+        """A configuration change in its place in the total order."""
+        for nodeid in change.left:
+            self._regular.forget(nodeid)
+            self._transitional.forget(nodeid)
+        if change.transitional:
+            self._packer.flush()
+        self._joined = self._joined or bool(change.joined)
+        self._upper.configuration(change)
+
+    def recovered(self) -> None:
+        """From here on the new ring's messages are put together."""
+        self._assembly = self._transitional
+
+    def token_received(self) -> None:
+        """Hand down what is staged."""
+        if self._packer.staged and self._core.slots_free() > 0:
+            self._packer.flush()
+
+    def token_passed(self) -> None:
+        """The token has gone."""
+        self._upper.token_passed()
+
+    # Inside.
+
+    def _enqueue(self, packet: bytes, guarantee: int) -> None:
+        self._core.send_queue().append((packet, guarantee))
+
+    def _message(self, nodeid: int, message: Message) -> None:
+        """Find the group in front of the message and hand it up."""
+        size = len(message)
+        try:
+            (count,) = _U16.unpack_from(message)
+            offset = LENGTH_SIZE * (count + 1)
+            lengths = struct.unpack_from(f"<{count}H", message, LENGTH_SIZE)
+        except struct.error:
+            self._core.anomaly("packet", f"node {nodeid}", f"message of {size} bytes without a group")
+            return
+        names = []
+        for length in lengths:
+            names.append(bytes(message[offset : offset + length]))
+            offset += length
+        if offset > size or count > GROUPS_MAX:
+            self._core.anomaly("packet", f"node {nodeid}", f"message for {count} groups in {size} bytes")
+            return
+        body = bytes(message[offset:])
+        for name in names:
+            self._upper.deliver(name, nodeid, body)

@@ -1,0 +1,38 @@
+"""Counters of the protocol, by corosync's names under `stats.srp.`, and of frames that were dropped."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+
+
+@dataclass(slots=True)
+class Stats:
+    """All count from the start of the process."""
+
+    orf_token_tx: int = 0
+    orf_token_rx: int = 0
+    memb_merge_detect_tx: int = 0
+    memb_merge_detect_rx: int = 0
+    memb_join_tx: int = 0
+    memb_join_rx: int = 0
+    mcast_tx: int = 0
+    mcast_retx: int = 0
+    mcast_rx: int = 0
+    memb_commit_token_tx: int = 0
+    memb_commit_token_rx: int = 0
+    token_hold_cancel_tx: int = 0
+    token_hold_cancel_rx: int = 0
+    operational_entered: int = 0
+    operational_token_lost: int = 0
+    gather_entered: int = 0
+    gather_token_lost: int = 0
+    commit_entered: int = 0
+    commit_token_lost: int = 0
+    recovery_entered: int = 0
+    recovery_token_lost: int = 0
+    consensus_timeouts: int = 0
+    rx_msg_dropped: int = 0
+    continuous_gather: int = 0
+    dropped: Counter[str] = field(default_factory=Counter)
+    """Frames not used, by kind: truncated, magic, version, limit, nodeid, out of state ..."""
