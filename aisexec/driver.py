@@ -1,0 +1,259 @@
+"""The loop: feeds the pure executive with bytes and time, and carries its effects out.
+
+One turn drains everything that is ready, runs the executive once over it and carries out the
+effects in their order.  No rule of the protocol or of a service lives here.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from typing import Protocol
+
+import gevent
+import gevent.event
+
+from aisexec.executive import (
+    Buffers,
+    CloseClient,
+    Event,
+    Executive,
+    ExecutiveEffect,
+    Respond,
+    Shutdown,
+)
+from aisexec.net.base import LinkChange, Transport
+from aisexec.totem.types import LOG_ERR, LOG_NOTICE, Broadcast, InterfaceCheck, Log, StoreRingId, Unicast
+from ipc.connection import Connection
+from ipc.ringset import Credentials
+from ipc.server import Server
+
+LogLine = Callable[[str, int, str], None]
+"""subsystem, priority, text"""
+
+DRAIN_TIME = 0.25
+"""Seconds that clients get at shutdown to read the events they have been sent."""
+
+
+class Storage(Protocol):
+    """Stable storage of the ring id."""
+
+    def store(self, seq: int) -> str | None:
+        """None, or why it could not be written."""
+
+
+class Timer(Protocol):
+    """A gevent loop timer."""
+
+    def start(self, callback: Callable[[], object]) -> None: ...
+    def stop(self) -> None: ...
+    def close(self) -> None: ...
+
+
+class Driver:
+    """One node's executive, alive."""
+
+    def __init__(
+        self,
+        make_executive: Callable[[Buffers], Executive],
+        transport: Transport,
+        storage: Storage,
+        log: LogLine,
+        *,
+        sysv: bool = False,
+    ) -> None:
+        self._executive = executive = make_executive(self)
+        self._transport = transport
+        self._storage = storage
+        self._log = log
+        self._loop = gevent.get_hub().loop
+        self._server = Server(
+            self._loop,
+            executive.served,
+            self,
+            log=lambda priority, text: log("MAIN", priority, text),
+            sysv=sysv,
+        )
+        self._timer: Timer | None = None
+        self._timer_at = float("inf")
+        self._carrying = False
+        self._stopping = False
+        self.exit_code = 0
+        self.finished = gevent.event.Event()
+
+    # Life.
+
+    def start(self) -> None:
+        """Open network and client sockets and look for the others.
+
+        Raises NetError, or OSError with a text that says which IPC name is taken.
+        """
+        self._transport.start(self._network_ready)
+        try:
+            self._server.start()
+        except OSError:
+            self._transport.close()
+            raise
+        self._executive.start(self._now())
+        self._carry_out()
+
+    def shut_down(self, reason: str, exit_code: int = 0, *, leave: bool = True) -> None:
+        """Leave the ring, close the clients, end."""
+        if self._stopping:
+            return
+        self._stopping = True
+        self.exit_code = exit_code
+        self._log("MAIN", LOG_NOTICE, reason)
+        if leave:
+            self._executive.leave(self._now())
+            self._carry_out()
+        self._transport.close()
+        self._give_clients_time(self._now() + DRAIN_TIME)
+
+    def _give_clients_time(self, deadline: float) -> None:
+        if not self._server.idle() and self._now() < deadline:
+            self._loop.timer(0.01).start(lambda: self._give_clients_time(deadline))
+            return
+        self._server.stop()
+        if self._timer is not None:
+            self._timer.stop()
+        self.finished.set()
+
+    # What happens.
+
+    def _network_ready(self) -> None:
+        frames = self._transport.receive()
+        if frames and not self._stopping:
+            self._executive.receive(frames, self._now())
+        self._turn()
+
+    def _timer_due(self) -> None:
+        self._timer_at = float("inf")
+        self._turn()
+
+    def _turn(self) -> None:
+        if self._stopping:
+            return
+        now = self._now()
+        due = self._executive.next_timer()
+        if due is not None and due <= now:
+            self._executive.handle_timer(now)
+        self._carry_out()
+
+    def admit(self, service: str, creds: Credentials) -> int:
+        """Handler of ipc.server."""
+        errno = self._executive.client_admit(service, creds.pid, creds.uid, creds.gid)
+        self._carry_out()
+        return errno
+
+    def opened(self, conn: Connection) -> None:
+        """Handler of ipc.server."""
+        creds = conn.creds
+        self._executive.client_opened(conn.id, conn.service, creds.pid, creds.uid, creds.gid)
+        self._carry_out()
+
+    def requests(self, batch: Sequence[tuple[Connection, bytes]]) -> int:
+        """Handler of ipc.server: how many were taken; the rest comes again when there is room."""
+        executive = self._executive
+        now = self._now()
+        taken = 0
+        for conn, message in batch:
+            if not executive.has_room_for(conn.service, message):
+                break
+            executive.client_request(conn.id, message, now)
+            taken += 1
+        self._turn()
+        return taken
+
+    def closed(self, conn: Connection) -> None:
+        """Handler of ipc.server."""
+        self._executive.client_closed(conn.id, self._now())
+        self._carry_out()
+
+    # Effects.
+
+    def _carry_out(self) -> None:
+        """In order; what an effect brings about is carried out behind it, not inside."""
+        if self._carrying:
+            return
+        self._carrying = True
+        try:
+            while effects := self._executive.take_effects():
+                self._carry_out_batch(effects)
+        finally:
+            self._carrying = False
+        for service, level in self._executive.flow_levels().items():
+            self._server.set_flow_level(service, level)
+        self._server.flush()
+        self._arm_timer()
+
+    def _carry_out_batch(self, effects: Sequence[ExecutiveEffect]) -> None:
+        broadcast: list[bytes] = []
+        for effect in effects:
+            if isinstance(effect, Broadcast):
+                broadcast.append(effect.frame)
+                continue
+            if broadcast:
+                self._transport.broadcast(broadcast)
+                broadcast = []
+            self._carry_out_one(effect)
+        if broadcast:
+            self._transport.broadcast(broadcast)
+
+    def _carry_out_one(self, effect: ExecutiveEffect) -> None:
+        match effect:
+            case Event(client, parts):
+                conn = self._server.connections.get(client)
+                if conn is not None:
+                    conn.event(*parts)
+            case Respond(client, message):
+                conn = self._server.connections.get(client)
+                if conn is not None:
+                    conn.respond(message)
+            case Unicast(nodeid, frame):
+                self._transport.unicast(nodeid, (frame,))
+            case Log(subsystem, priority, text):
+                self._log(subsystem, priority, text)
+            case StoreRingId(seq):
+                problem = self._storage.store(seq)
+                if problem is not None:
+                    self._log("TOTEM", LOG_ERR, problem)
+            case InterfaceCheck():
+                if self._transport.check() is LinkChange.UP:
+                    self._log("TOTEM", LOG_NOTICE, "The network interface is up again.")
+            case CloseClient(client, reason):
+                conn = self._server.connections.get(client)
+                if conn is not None:
+                    conn.close(reason)
+            case Shutdown(reason, exit_code, leave):
+                self._loop.run_callback(lambda: self.shut_down(reason, exit_code, leave=leave))
+
+    def _arm_timer(self) -> None:
+        """One loop timer; it is only moved when a deadline comes earlier than it would fire."""
+        due = self._executive.next_timer()
+        if due is None or due >= self._timer_at:
+            return
+        if self._timer is not None:
+            self._timer.stop()
+            self._timer.close()
+        self._timer_at = due
+        self._timer = timer = self._loop.timer(max(0.0, due - self._now()))
+        timer.start(self._timer_due)
+
+    # Zero-copy buffers, for the services.
+
+    def open_buffer(self, client: int, path: str, size: int) -> None:
+        """Buffers of aisexec.executive."""
+        self._server.connections[client].open_buffer(path, size)
+
+    def read_buffer(self, client: int, cookie: int, offset: int, size: int) -> bytes:
+        """Buffers of aisexec.executive."""
+        return self._server.connections[client].read_buffer(cookie, offset, size)
+
+    def release_buffer(self, client: int, cookie: int) -> None:
+        """Buffers of aisexec.executive."""
+        self._server.connections[client].release_buffer(cookie)
+
+    @staticmethod
+    def _now() -> float:
+        return time.monotonic()

@@ -1,0 +1,381 @@
+"""The executive without its input and output: Totem, synchronisation and the services put together.
+
+Fed with frames, requests of clients and time; leaves effects behind in the order in which they have
+to be carried out.  The driver runs it on real sockets, the simulator on imagined ones.
+"""
+
+from __future__ import annotations
+
+import errno
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import NamedTuple, Protocol
+
+from aisexec.limits import (
+    LOG_INTERVAL,
+    QUEUE_CRITICAL_PERCENT,
+    QUEUE_RELAXED_PERCENT,
+    SERVICES_COUNT_MAX,
+)
+from aisexec.messages import EXEC_HEADER, GROUP_SERVICES, GROUP_SYNC
+from aisexec.ratelimit import RateLimit
+from aisexec.services.base import Client, Message, Request, Service
+from aisexec.services.cfg import Cfg
+from aisexec.services.cmap import Cmap
+from aisexec.services.cpg import Cpg
+from aisexec.services.quorum import Quorum
+from aisexec.services.votequorum import VoteQuorum
+from aisexec.sync import Sync
+from aisexec.totem.settings import Settings
+from aisexec.totem.stack import EXECUTIVE_MESSAGE_MAX, Totem
+from aisexec.totem.types import LOG_ERR, LOG_NOTICE, LOG_WARNING, Configuration, Effect, Log
+from ipc.cpg_layouts import BadMessageError
+from ipc.errors import CsError
+from ipc.layout import Buffer, ShortBufferError
+from ipc.layouts import REQUEST_HEADER, RESPONSE_HEADER, ResponseHeader
+
+
+class Respond(NamedTuple):
+    """Answer a client's synchronous request."""
+
+    client: int
+    message: bytes
+
+
+class Event(NamedTuple):
+    """Send an event, its parts joined, to a client."""
+
+    client: int
+    parts: tuple[Buffer, ...]
+
+
+class CloseClient(NamedTuple):
+    """Close a client that broke the rules."""
+
+    client: int
+    reason: str
+
+
+class Shutdown(NamedTuple):
+    """End the executive."""
+
+    reason: str
+    exit_code: int
+    leave: bool
+
+
+ExecutiveEffect = Effect | Respond | Event | CloseClient | Shutdown
+
+
+class Buffers(Protocol):
+    """Zero-copy buffers of clients; see services.base.Context."""
+
+    def open_buffer(self, client: int, path: str, size: int) -> None: ...
+    def read_buffer(self, client: int, cookie: int, offset: int, size: int) -> bytes: ...
+    def release_buffer(self, client: int, cookie: int) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class ExecutiveOptions:
+    """What the services need of the configuration."""
+
+    votequorum: bool = False
+    votes: int = 1
+    expected_votes: int = 1
+    two_node: bool = False
+    wait_for_all: bool = False
+    config_version: int = 0
+    uids: frozenset[int] = field(default_factory=frozenset)
+    gids: frozenset[int] = field(default_factory=frozenset)
+
+
+class ServiceContext:
+    """The executive as one service sees it."""
+
+    def __init__(self, executive: Executive, subsystem: str) -> None:
+        self._executive = executive
+        self._subsystem = subsystem
+        self.nodeid = executive.nodeid
+
+    @property
+    def now(self) -> float:
+        return self._executive.now
+
+    def multicast(self, parts: Sequence[bytes], *, safe: bool = False) -> bool:
+        return self._executive.totem.submit(GROUP_SERVICES, parts, safe=safe)
+
+    def respond(self, client: int, message: bytes) -> None:
+        self._executive.emit(Respond(client, message))
+
+    def event(self, client: int, *parts: Buffer) -> None:
+        self._executive.emit(Event(client, parts))
+
+    def close(self, client: int, reason: str) -> None:
+        self._executive.emit(CloseClient(client, reason))
+        self.log(LOG_WARNING, f"Closing {self._executive.describe(client)}: {reason}")
+
+    def log(self, priority: int, text: str) -> None:
+        self._executive.emit(Log(self._subsystem, priority, text))
+
+    def shut_down(self, reason: str, exit_code: int, *, leave: bool) -> None:
+        self._executive.emit(Shutdown(reason, exit_code, leave))
+
+    def open_buffer(self, client: int, path: str, size: int) -> None:
+        self._executive.buffers.open_buffer(client, path, size)
+
+    def read_buffer(self, client: int, cookie: int, offset: int, size: int) -> bytes:
+        return self._executive.buffers.read_buffer(client, cookie, offset, size)
+
+    def release_buffer(self, client: int, cookie: int) -> None:
+        self._executive.buffers.release_buffer(client, cookie)
+
+
+class Executive:
+    """One node, pure."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        nodeid: int,
+        ring_seq: int,
+        options: ExecutiveOptions,
+        buffers: Buffers,
+    ) -> None:
+        self.nodeid = nodeid
+        self.now = 0.0
+        self.buffers = buffers
+        self._options = options
+        self._effects: list[ExecutiveEffect] = []
+        self._clients: dict[int, tuple[Client, Service]] = {}
+        self._complaints = RateLimit(LOG_INTERVAL)
+        self.totem = Totem(settings, nodeid, ring_seq, self)
+        self.services = self._make_services(options)
+        self._by_socket = {s.socket: s for s in self.services.values() if s.socket is not None}
+        self._requests: dict[int, Mapping[int, Request]] = {n: s.requests() for n, s in self.services.items()}
+        self._messages: dict[int, Mapping[int, Message]] = {n: s.messages() for n, s in self.services.items()}
+        self.sync = Sync(self, list(self.services.values()))
+        self.ready = False
+        """The first synchronisation is through: clients are served."""
+        self._critical = False
+
+    def _make_services(self, options: ExecutiveOptions) -> dict[int, Service]:
+        quorum = Quorum(ServiceContext(self, Quorum.subsystem), provider=options.votequorum)
+        services: list[Service] = [
+            Cmap(ServiceContext(self, Cmap.subsystem), options.config_version),
+            Cfg(ServiceContext(self, Cfg.subsystem)),
+            Cpg(ServiceContext(self, Cpg.subsystem)),
+            quorum,
+        ]
+        if options.votequorum:
+            services.append(
+                VoteQuorum(
+                    ServiceContext(self, VoteQuorum.subsystem),
+                    quorum,
+                    votes=options.votes,
+                    expected_votes=options.expected_votes,
+                    two_node=options.two_node,
+                    wait_for_all=options.wait_for_all,
+                )
+            )
+        return {service.id: service for service in services}
+
+    @property
+    def served(self) -> list[str]:
+        """Names of the sockets that clients connect to."""
+        return list(self._by_socket)
+
+    # ------------------------------------------------------------- doors
+
+    def start(self, now: float) -> None:
+        """The network is up."""
+        self.now = now
+        for service in self.services.values():
+            service.start()
+        self.totem.start(now)
+
+    def receive(self, frames: Sequence[tuple[bytes, str]], now: float) -> None:
+        """Frames from the network and their senders' names, in order."""
+        self.now = now
+        self.totem.receive(frames, now)
+
+    def handle_timer(self, now: float) -> None:
+        """Run what is due."""
+        self.now = now
+        self.totem.handle_timer(now)
+
+    def next_timer(self) -> float | None:
+        """When handle_timer() is wanted."""
+        return self.totem.next_timer()
+
+    def leave(self, now: float) -> None:
+        """Say goodbye to the ring."""
+        self.now = now
+        self.totem.leave(now)
+
+    def take_effects(self) -> list[ExecutiveEffect]:
+        """Everything to be carried out, in order."""
+        self._collect()
+        effects, self._effects = self._effects, []
+        return effects
+
+    def emit(self, effect: ExecutiveEffect) -> None:
+        """Append an effect behind those that the ring has made so far."""
+        self._collect()
+        self._effects.append(effect)
+
+    def _collect(self) -> None:
+        made = self.totem.take_effects()
+        if made:
+            self._effects.extend(made)
+
+    # ------------------------------------------------------------- clients
+
+    def client_admit(self, service: str, pid: int, uid: int, gid: int) -> int:
+        """0, or the errno a client is refused with."""
+        if not self.ready:
+            return errno.EAGAIN
+        if service not in self._by_socket:
+            return errno.ENOSYS
+        options = self._options
+        if uid == 0 or gid == 0 or uid in options.uids or gid in options.gids:
+            return 0
+        key = f"denied {uid}:{gid}"
+        if self._complaints.allow(key, self.now) is not None:
+            self.emit(
+                Log(
+                    "MAIN",
+                    LOG_ERR,
+                    f"Denied connection attempt from {uid}:{gid} (process {pid}, service {service})."
+                    f" To allow it, add `uidgid {{ uid: {uid} }}` to corosync.conf or a file in uidgid.d.",
+                )
+            )
+        return errno.EACCES
+
+    def client_opened(self, client_id: int, service: str, pid: int, uid: int, gid: int) -> None:
+        """A client was let in."""
+        client = Client(client_id, pid, uid, gid)
+        engine = self._by_socket[service]
+        self._clients[client_id] = (client, engine)
+        engine.connected(client)
+
+    def client_closed(self, client_id: int, now: float) -> None:
+        """A client has gone."""
+        self.now = now
+        client, engine = self._clients.pop(client_id)
+        engine.disconnected(client)
+        if isinstance(engine, Cpg) and engine.wants_token:
+            self.totem.call_when_token_passed()
+
+    def describe(self, client_id: int) -> str:
+        """A client, for logs."""
+        known = self._clients.get(client_id)
+        if known is None:
+            return f"client {client_id}"
+        client, engine = known
+        return f"client of {engine.socket} (process {client.pid}, uid {client.uid})"
+
+    def has_room_for(self, service: str, message: bytes) -> bool:
+        """May this request be handed in now?  Otherwise it waits in the client's ring, nothing is lost."""
+        request = self._request(self._by_socket[service], message)
+        if request is None or not request.flow_control:
+            return True
+        return not self.sync.running and self.totem.room_for(len(message) + EXECUTIVE_OVERHEAD)
+
+    def client_request(self, client_id: int, message: bytes, now: float) -> None:
+        """One request, header included."""
+        self.now = now
+        known = self._clients.get(client_id)
+        if known is None:
+            return
+        client, engine = known
+        request = self._request(engine, message)
+        if request is None or len(message) >= EXECUTIVE_MESSAGE_MAX:
+            self._refuse(client_id, CsError.INVALID_PARAM)
+        elif len(message) < request.size:
+            self.emit(CloseClient(client_id, f"request of {len(message)} bytes, {request.size} needed"))
+        elif request.flow_control and not self.has_room_for(engine.socket or "", message):
+            if request.answered:
+                self._refuse(client_id, CsError.TRY_AGAIN)
+        else:
+            request.handler(client, message)
+
+    def _request(self, engine: Service, message: bytes) -> Request | None:
+        return self._requests[engine.id].get(REQUEST_HEADER.unpack(message).id)
+
+    def _refuse(self, client_id: int, error: CsError) -> None:
+        self.emit(Respond(client_id, RESPONSE_HEADER.pack(ResponseHeader(0, RESPONSE_HEADER.size, error))))
+
+    def flow_levels(self) -> dict[str, int]:
+        """By socket name: 0 go, 2 stop multicasts (spec ipc.md 3.6)."""
+        fill = self.totem.queue_fill()
+        if fill >= QUEUE_CRITICAL_PERCENT:
+            self._critical = True
+        elif fill < QUEUE_RELAXED_PERCENT:
+            self._critical = False
+        level = 2 if self._critical or self.sync.running else 0
+        return dict.fromkeys(self._by_socket, level)
+
+    # ------------------------------------------------------------- Totem's upper layer
+
+    def deliver(self, group: bytes, nodeid: int, message: bytes) -> None:
+        """A message in total order."""
+        if group == GROUP_SERVICES:
+            self._executive_message(nodeid, message)
+        elif group == GROUP_SYNC:
+            self.sync.deliver(nodeid, message)
+
+    def configuration(self, change: Configuration) -> None:
+        """A configuration change in total order."""
+        self.sync.configuration(change)
+
+    def token_passed(self) -> None:
+        """The token went by."""
+        self.sync.token_passed()
+        for service in self.services.values():
+            service.token_passed()
+        cpg = self.services[Cpg.id]
+        if isinstance(cpg, Cpg) and cpg.wants_token:
+            self.totem.call_when_token_passed()
+
+    def _executive_message(self, nodeid: int, message: bytes) -> None:
+        if len(message) < EXEC_HEADER.size:
+            self.anomaly(nodeid, f"executive message of {len(message)} bytes")
+            return
+        ident = EXEC_HEADER.unpack(message).id
+        service, function = ident >> 16, ident & 0xFFFF
+        if not 0 <= service < SERVICES_COUNT_MAX or service not in self.services:
+            return  # a service that this node does not have
+        entry = self._messages[service].get(function)
+        if entry is None or len(message) < entry.size:
+            self.anomaly(nodeid, f"message {function} of service {service} with {len(message)} bytes")
+            return
+        try:
+            entry.handler(nodeid, message)
+        except (BadMessageError, ShortBufferError) as error:
+            self.anomaly(nodeid, f"message {function} of service {service}: {error}")
+
+    # ------------------------------------------------------------- surroundings of Sync
+
+    def multicast_sync(self, message: bytes) -> bool:
+        """To group "sync"."""
+        return self.totem.submit(GROUP_SYNC, [message])
+
+    def call_when_token_passed(self) -> None:
+        """token_passed() is wanted."""
+        self.totem.call_when_token_passed()
+
+    def synchronisation_done(self) -> None:
+        """All services are in step: serve the clients."""
+        self.totem.synchronised()
+        self.ready = True
+        self.emit(Log("MAIN", LOG_NOTICE, "Completed service synchronization, ready to provide service."))
+
+    def anomaly(self, nodeid: int, text: str) -> None:
+        """A node sent something that cannot be used: logged once per node and interval."""
+        if self._complaints.allow(f"node {nodeid}", self.now) is not None:
+            self.emit(Log("MAIN", LOG_WARNING, f"Dropped from node {nodeid}: {text}"))
+
+
+EXECUTIVE_OVERHEAD = 256
+"""Bytes that an executive message may be longer than the request it comes from."""
+

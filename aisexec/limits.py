@@ -1,0 +1,30 @@
+"""Named limits of the executive above Totem and beside the IPC."""
+
+from typing import Final
+
+SERVICES_COUNT_MAX: Final = 64
+"""Service ids on the wire are below this: stock indexes a table of that size with the id unchecked."""
+
+SYNC_SERVICES_MAX: Final = 128
+"""Entries of a service list on the wire."""
+
+CLIENT_EVENT_LIST_MAX: Final = 128
+"""Entries of a list in a cpg event: the C library copies them to arrays of that size on its stack."""
+
+PROCESSES_MAX: Final = 65536
+"""Processes in all cpg groups of the cluster that one node keeps track of."""
+
+ITERATIONS_PER_CLIENT_MAX: Final = 64
+"""Iterations that one cpg client may have open."""
+
+PENDING_LEAVES_MAX: Final = 65536
+"""procleave messages of dead clients that wait for room in the send queue."""
+
+QUEUE_CRITICAL_PERCENT: Final = 75
+"""Fill of the send queue from which clients are stopped ..."""
+
+QUEUE_RELAXED_PERCENT: Final = 70
+"""... and below which they may go on."""
+
+LOG_INTERVAL: Final = 10.0
+"""Seconds between two log lines about the same fault of the same node or client."""

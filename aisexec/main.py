@@ -1,0 +1,260 @@
+"""Start-up: command line, configuration, the steps that make a daemon, then the driver's loop."""
+
+from __future__ import annotations
+
+import argparse
+import gc
+import os
+import signal
+import sys
+from collections.abc import Callable, Sequence
+from importlib.metadata import PackageNotFoundError, version
+from typing import NoReturn
+
+import gevent
+
+from aisexec.config import Effective, Loaded, check_report, effective, explain, load
+from aisexec.config.machine import local_addresses
+from aisexec.daemon import DaemonError, Startup, go_to_background
+from aisexec.driver import Driver
+from aisexec.executive import Buffers, Executive, ExecutiveOptions
+from aisexec.exit_codes import ExitCode
+from aisexec.lock import LockError, NodeLock
+from aisexec.log import Logger
+from aisexec.net.base import NetError, NetworkSettings
+from aisexec.net.transports import create_transport
+from aisexec.realtime import Scheduling, apply_scheduling, lock_memory, parse_priority, raise_open_files
+from aisexec.state import RingIdFile, StateError, enter_state_directory
+from aisexec.systemd import Notifier
+from aisexec.totem.types import LOG_ERR, LOG_NOTICE, LOG_WARNING
+from ipc.sweep import sweep
+
+DEFAULT_CONFIG = "/etc/corosync/corosync.conf"
+CONFIG_VARIABLES = ("COROSYNC_MAIN_CONFIG_FILE", "OPENAIS_MAIN_CONFIG_FILE")
+
+DESCRIPTION = """\
+Cluster executive: orders messages and membership across the nodes of a cluster with the Totem
+single-ring protocol and serves local programs, wire and IPC compatible with corosync 3.1."""
+
+EPILOG = f"""\
+Environment: {CONFIG_VARIABLES[0]} names the configuration file where -c does not.
+Signals: SIGTERM, SIGINT and SIGQUIT leave the ring and end; SIGHUP opens the log file anew.
+Exit status: 0 ended as asked; 8 configuration wrong; 15 ring cannot be started; 16 state directory
+missing; 18 already running; others as corosync's."""
+
+
+class Parser(argparse.ArgumentParser):
+    """Ends with corosync's status on a wrong command line."""
+
+    def error(self, message: str) -> NoReturn:
+        self.print_usage(sys.stderr)
+        self.exit(ExitCode.FAILURE, f"{self.prog}: {message}\n")
+
+
+def build_parser() -> Parser:
+    """The options of corosync(8), and --explain."""
+    parser = Parser(
+        "aisexec",
+        description=DESCRIPTION,
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("-c", metavar="FILE", dest="config", help="configuration file")
+    parser.add_argument("-f", dest="foreground", action="store_true", help="stay in the foreground")
+    parser.add_argument("-t", dest="test", action="store_true", help="check the configuration and exit")
+    parser.add_argument(
+        "--explain",
+        action="store_true",
+        help="print the timeouts in force, where each comes from and what they mean, and exit",
+    )
+    add = parser.add_argument
+    add("-p", dest="no_realtime", action="store_true", help="do not set real-time scheduling")
+    add("-r", dest="realtime", action="store_true", help="set round robin real-time scheduling")
+    add("-P", metavar="NUM", dest="priority", help="nice value -20..19, max or min; implies -p")
+    add("-v", dest="version", action="store_true", help="print the version and exit")
+    return parser
+
+
+def package_version() -> str:
+    """Our version, as the package says."""
+    try:
+        return version("aisexec")
+    except PackageNotFoundError:
+        return "unknown (not installed)"
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """The command `aisexec`."""
+    arguments = build_parser().parse_args(argv)
+    if arguments.version:
+        print(f"aisexec, version '{package_version()}'. Speaks the protocols of corosync 3.1.")
+        return ExitCode.OK
+    path = arguments.config or next(filter(None, map(os.environ.get, CONFIG_VARIABLES)), DEFAULT_CONFIG)
+    loaded = load(path)
+    config = effective(loaded, local_addresses())
+    if arguments.test or config is None:
+        print(check_report(loaded), end="", file=sys.stdout if config is not None else sys.stderr)
+        return ExitCode.OK if config is not None else loaded.exit_code
+    if arguments.explain:
+        print(explain(config), end="")
+        return ExitCode.OK
+    try:
+        scheduling = wanted_scheduling(arguments, config)
+    except ValueError as error:
+        print(f"aisexec: -P {arguments.priority}: {error}", file=sys.stderr)
+        return ExitCode.FAILURE
+    return run(loaded, config, scheduling, foreground=arguments.foreground)
+
+
+def wanted_scheduling(arguments: argparse.Namespace, config: Effective) -> Scheduling:
+    """The command line wins over section system{}; raises ValueError."""
+    system = config.system
+    nice = system.priority
+    realtime = system.sched_rr
+    if arguments.priority is not None:
+        nice = parse_priority(arguments.priority)
+        realtime = False
+    if arguments.no_realtime:
+        realtime = False
+    if arguments.realtime:
+        realtime = True
+    return Scheduling(realtime=realtime, nice=nice, move_to_root_cgroup=system.move_to_root_cgroup)
+
+
+def run(loaded: Loaded, config: Effective, scheduling: Scheduling, *, foreground: bool) -> int:
+    """Become the executive of this node until told to end."""
+    startup = Startup()
+    try:
+        if not foreground:
+            startup = go_to_background()
+        return _run(loaded, config, scheduling, startup)
+    except (DaemonError, LockError, NetError, StateError) as error:
+        print(f"aisexec: {error.text}", file=sys.stderr, flush=True)
+        startup.failed(error.exit_code)
+        return error.exit_code
+
+
+def _run(loaded: Loaded, config: Effective, scheduling: Scheduling, startup: Startup) -> int:
+    logger = Logger(config.logging)
+
+    def log_main(priority: int, text: str) -> None:
+        logger.log("MAIN", priority, text)
+
+    def log_totem(priority: int, text: str) -> None:
+        logger.log("TOTEM", priority, text)
+
+    log_main(LOG_NOTICE, f"aisexec {package_version()} starting up as node {config.network.nodeid}")
+    for problem in loaded.warnings:
+        log_main(LOG_WARNING, str(problem))
+    try:
+        return _serve(config, scheduling, startup, logger, log_main, log_totem)
+    except (DaemonError, LockError, NetError, StateError) as error:
+        log_main(LOG_ERR, error.text)
+        log_main(LOG_ERR, f"aisexec exiting with status {error.exit_code}")
+        startup.failed(error.exit_code)
+        return error.exit_code
+    finally:
+        logger.close()
+
+
+Log = Callable[[int, str], None]
+
+
+def _serve(
+    config: Effective,
+    scheduling: Scheduling,
+    startup: Startup,
+    logger: Logger,
+    log_main: Log,
+    log_totem: Log,
+) -> int:
+    state_dir = config.system.state_dir
+    enter_state_directory(state_dir)
+    lock = NodeLock(state_dir)
+    lock.acquire()
+    raise_open_files(log_main)
+    sweep(log_main)
+    ring_id_file = RingIdFile(state_dir, config.network.nodeid)
+    ring_seq = ring_id_file.load()
+    transport = create_transport(network_settings(config), log_totem)
+
+    def make_executive(buffers: Buffers) -> Executive:
+        return Executive(config.totem, config.network.nodeid, ring_seq, executive_options(config), buffers)
+
+    driver = Driver(
+        make_executive,
+        transport,
+        ring_id_file,
+        logger.log,
+        sysv=config.system.ipc_semaphores == "sysv",
+    )
+    apply_scheduling(scheduling, log_main)
+    lock_memory(log_main)
+    watchers = _watch_signals(driver, logger)
+    try:
+        driver.start()
+    except OSError as error:
+        raise NetError(error.strerror or str(error), ExitCode.INIT_SERVICES) from None
+    startup.succeeded()
+    notifier = Notifier()
+    notifier.ready(f"node {config.network.nodeid}, looking for the others")
+    # What start-up made lives as long as we do: keep it out of every later collection.
+    gc.collect()
+    gc.freeze()
+    driver.finished.wait()
+    notifier.stopping("left the ring")
+    for watcher in watchers:
+        watcher.stop()
+    lock.release()
+    log_main(LOG_NOTICE, "aisexec exiting normally" if not driver.exit_code else "aisexec exiting")
+    return driver.exit_code
+
+
+def _watch_signals(driver: Driver, logger: Logger) -> list[gevent.hub.signal]:
+    def stop(number: int) -> None:
+        driver.shut_down(f"Node was shut down by a signal ({signal.Signals(number).name})")
+
+    watchers = [
+        gevent.signal_handler(number, stop, number)
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT)
+    ]
+    watchers.append(gevent.signal_handler(signal.SIGHUP, logger.reopen))
+    signal.signal(signal.SIGPIPE, signal.SIG_IGN)
+    return watchers
+
+
+def network_settings(config: Effective) -> NetworkSettings:
+    """What the transport needs."""
+    network = config.network
+    return NetworkSettings(
+        transport=network.transport,
+        nodeid=network.nodeid,
+        local_address=network.local_address,
+        port=network.port,
+        ttl=network.ttl,
+        mcast_address=network.mcast_address,
+        broadcast=network.broadcast,
+        members=network.members,
+        block_unlisted_ips=network.block_unlisted_ips,
+        interface_name=network.interface_name,
+        interface_index=network.interface_index,
+    )
+
+
+def executive_options(config: Effective) -> ExecutiveOptions:
+    """What the services need."""
+    quorum = config.quorum
+    return ExecutiveOptions(
+        votequorum=quorum.provider == "corosync_votequorum",
+        expected_votes=quorum.expected_votes,
+        votes=quorum.votes,
+        two_node=quorum.two_node,
+        wait_for_all=quorum.wait_for_all,
+        config_version=config.config_version,
+        uids=config.uids,
+        gids=config.gids,
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,135 @@
+"""What a service engine is: requests of local programs in, executive messages out, and back again.
+
+Services are pure: what they do to the world goes through the `Context` they are given.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import ClassVar, NamedTuple, Protocol
+
+from aisexec.messages import ExecHeader, exec_id
+from aisexec.totem.types import RingId
+from ipc.layout import Buffer
+
+
+class Client(NamedTuple):
+    """A connected program.  `id` is unique for the life of the executive."""
+
+    id: int
+    pid: int
+    uid: int
+    gid: int
+
+
+class Context(Protocol):
+    """What a service may do.  Implemented by the executive."""
+
+    @property
+    def nodeid(self) -> int:
+        """Our node."""
+
+    @property
+    def now(self) -> float:
+        """Seconds on the monotonic clock."""
+
+    def multicast(self, parts: Sequence[bytes], *, safe: bool = False) -> bool:
+        """Send an executive message, header first, to all nodes and ourselves, in total order.
+
+        False when the send queue has no room.
+        """
+
+    def respond(self, client: int, message: bytes) -> None:
+        """Answer a synchronous request."""
+
+    def event(self, client: int, *parts: Buffer) -> None:
+        """Send an event; never blocks and never loses one."""
+
+    def close(self, client: int, reason: str) -> None:
+        """Close a client that broke the rules; logged."""
+
+    def log(self, priority: int, text: str) -> None:
+        """A line under the service's subsystem."""
+
+    def shut_down(self, reason: str, exit_code: int, *, leave: bool) -> None:
+        """End the executive, with or without saying goodbye to the ring."""
+
+    def open_buffer(self, client: int, path: str, size: int) -> None:
+        """Map a client's zero-copy buffer; raises OSError when it must not be mapped."""
+
+    def read_buffer(self, client: int, cookie: int, offset: int, size: int) -> bytes:
+        """Copy out of it; raises KeyError, ValueError or OSError."""
+
+    def release_buffer(self, client: int, cookie: int) -> None:
+        """Unmap it; raises KeyError."""
+
+
+class Request(NamedTuple):
+    """A library call: how it is handled, and what is checked before."""
+
+    handler: Callable[[Client, bytes], None]
+    size: int
+    """Bytes that the request must have at least."""
+    flow_control: bool
+    """Not served while the ring is being synchronised or the send queue is full."""
+    answered: bool = True
+    """A request that is refused gets an error answer."""
+
+
+class Message(NamedTuple):
+    """An executive message: how it is handled, and the bytes it must have at least."""
+
+    handler: Callable[[int, bytes], None]
+    size: int
+
+
+class Service:
+    """Base of all engines.  Those with `syncs` take part in synchronisation after each ring change."""
+
+    id: ClassVar[int]
+    name: ClassVar[str]
+    subsystem: ClassVar[str]
+    socket: ClassVar[str | None] = None
+    syncs: ClassVar[bool] = False
+
+    def __init__(self, context: Context) -> None:
+        self.context = context
+
+    def requests(self) -> Mapping[int, Request]:
+        """Library calls by id."""
+        return {}
+
+    def messages(self) -> Mapping[int, Message]:
+        """Executive messages by function number."""
+        return {}
+
+    def start(self) -> None:
+        """The network is about to come up; what is sent here is the node's first message."""
+
+    def connected(self, client: Client) -> None:
+        """A program has connected to our socket."""
+
+    def disconnected(self, client: Client) -> None:
+        """It has gone, for whatever reason."""
+
+    def token_passed(self) -> None:
+        """The token went by: there may be room in the send queue again."""
+
+    # Synchronisation, see aisexec.sync.
+
+    def sync_init(self, trans: Sequence[int], members: Sequence[int], ring_id: RingId) -> None:
+        """A new ring was installed; `trans` came along from our old one through all changes since."""
+
+    def sync_process(self) -> bool:
+        """Send what the others need; called at every token until it returns True."""
+        return True
+
+    def sync_activate(self) -> None:
+        """Everybody's messages are here: take over the new state."""
+
+    def sync_abort(self) -> None:
+        """The ring changed again before the end."""
+
+    def header(self, function: int, size: int) -> ExecHeader:
+        """Head of an executive message of ours of `size` bytes."""
+        return ExecHeader(exec_id(self.id, function), size)

@@ -1,0 +1,577 @@
+"""Closed process groups: ordered messages and membership for groups of processes (cpg_overview(3)).
+
+Requests change nothing by themselves: they are multicast, and every node, ours included, changes its
+table when the message is delivered.  Layouts and quirks: spec ipc.md 5.1, totem.md 13.3.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections import deque
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, ClassVar
+
+from aisexec.limits import (
+    CLIENT_EVENT_LIST_MAX,
+    ITERATIONS_PER_CLIENT_MAX,
+    PENDING_LEAVES_MAX,
+    PROCESSES_MAX,
+)
+from aisexec.messages import (
+    CPG_DOWNLIST,
+    CPG_JOINLIST_ENTRY,
+    CPG_JOINLIST_HEAD,
+    CPG_MCAST,
+    CPG_PARTIAL_MCAST,
+    CPG_PROC,
+    CpgDownlist,
+    CpgJoinlistEntry,
+    CpgJoinlistHead,
+    CpgMcast,
+    CpgPartialMcast,
+    CpgProc,
+    GroupName,
+    Source,
+)
+from aisexec.services.base import Client, Context, Message, Request, Service
+from aisexec.services.cpg_client import CpgClient, Membership
+from aisexec.services.cpg_iteration import snapshot
+from aisexec.services.cpg_processes import Process, ProcessTable, by_group
+from aisexec.totem.types import LOG_DEBUG, LOG_WARNING, RingId
+from ipc.cpg_layouts import (
+    CALLS,
+    ITERATION_INITIALIZE_REQUEST,
+    ITERATION_INITIALIZE_RESPONSE,
+    ITERATION_NEXT_RESPONSE,
+    ITERATION_REQUEST,
+    JOIN_REQUEST,
+    LEAVE_REQUEST,
+    LOCAL_GET_RESPONSE,
+    MCAST_REQUEST,
+    MEMBERSHIP_GET_REQUEST,
+    MEMBERSHIP_LIST_MAX,
+    PARTIAL_MCAST_REQUEST,
+    SERVICE_NAME,
+    ZC_ALLOC_REQUEST,
+    ZC_EXECUTE_REQUEST,
+    ZC_FREE_REQUEST,
+    ZC_MCAST_OFFSET,
+    ZC_PAYLOAD_OFFSET,
+    ZERO_COPY_MESSAGE_MAX,
+    Address,
+    BadMessageError,
+    CpgRequest,
+    CpgResponse,
+    Guarantee,
+    IterationInitializeResponse,
+    IterationNextResponse,
+    IterationType,
+    JoinFlag,
+    LocalGetResponse,
+    PartialType,
+    Reason,
+    group_name,
+    pack_confchg,
+    pack_deliver,
+    pack_membership,
+    pack_partial_deliver,
+    pack_response,
+    pack_totem_confchg,
+    payload,
+)
+from ipc.errors import CsError
+
+PROCJOIN, PROCLEAVE, JOINLIST, MCAST, DOWNLIST_OLD, DOWNLIST, PARTIAL_MCAST = range(7)
+
+Handler = Callable[[CpgClient, bytes], None]
+
+
+class Cpg(Service):
+    """The engine of one node."""
+
+    id: ClassVar[int] = 2
+    name: ClassVar[str] = "corosync cluster closed process group service v1.01"
+    subsystem: ClassVar[str] = "CPG"
+    socket: ClassVar[str | None] = SERVICE_NAME
+    syncs: ClassVar[bool] = True
+
+    def __init__(self, context: Context) -> None:
+        super().__init__(context)
+        self.processes = ProcessTable()
+        self._clients: dict[int, CpgClient] = {}
+        self._groups: dict[bytes, list[CpgClient]] = {}
+        self._handles = itertools.count(1)
+        # Leaves of dead programs that found the send queue full.
+        self._pending_leaves: deque[bytes] = deque(maxlen=PENDING_LEAVES_MAX)
+        # Synchronisation.
+        self._ring_id = RingId(0, 0)
+        self._members: tuple[int, ...] = ()
+        self._last_members: tuple[int, ...] = ()
+        self._left_nodes: tuple[int, ...] = ()
+        self._joinlists: list[Process] = []
+        self._downlist_sent = False
+
+    # ------------------------------------------------------------- clients
+
+    def requests(self) -> Mapping[int, Request]:
+        """All calls of libcpg."""
+        handlers: dict[CpgRequest, Handler] = {
+            CpgRequest.JOIN: self._join,
+            CpgRequest.LEAVE: self._leave,
+            CpgRequest.MCAST: self._mcast,
+            CpgRequest.MEMBERSHIP_GET: self._membership_get,
+            CpgRequest.LOCAL_GET: self._local_get,
+            CpgRequest.ITERATION_INITIALIZE: self._iteration_initialize,
+            CpgRequest.ITERATION_NEXT: self._iteration_next,
+            CpgRequest.ITERATION_FINALIZE: self._iteration_finalize,
+            CpgRequest.FINALIZE: self._finalize,
+            CpgRequest.ZC_ALLOC: self._zc_alloc,
+            CpgRequest.ZC_FREE: self._zc_free,
+            CpgRequest.ZC_EXECUTE: self._zc_execute,
+            CpgRequest.PARTIAL_MCAST: self._partial_mcast,
+        }
+        return {
+            number: Request(
+                self._guarded(handler),
+                CALLS[number].request.size,
+                CALLS[number].flow_control,
+                CALLS[number].response_id is not None,
+            )
+            for number, handler in handlers.items()
+        }
+
+    def _guarded(self, handler: Handler) -> Callable[[Client, bytes], None]:
+        def handle(client: Client, message: bytes) -> None:
+            try:
+                handler(self._clients[client.id], message)
+            except BadMessageError as error:
+                self.context.close(client.id, f"bad request: {error}")
+
+        return handle
+
+    def connected(self, client: Client) -> None:
+        """A program has connected."""
+        self._clients[client.id] = CpgClient(client)
+
+    def disconnected(self, client: Client) -> None:
+        """A program is gone: to the others it left, unless it has said so itself."""
+        cpg = self._clients.pop(client.id)
+        self._unlist(cpg)
+        if cpg.state in (Membership.JOIN_STARTED, Membership.JOIN_COMPLETED):
+            message = self._proc(PROCLEAVE, cpg.group, cpg.pid, Reason.PROCDOWN)
+            if self._pending_leaves or not self.context.multicast([message]):
+                self._pending_leaves.append(message)
+
+    def token_passed(self) -> None:
+        """Try again to send what found the queue full."""
+        while self._pending_leaves and self.context.multicast([self._pending_leaves[0]]):
+            self._pending_leaves.popleft()
+
+    @property
+    def wants_token(self) -> bool:
+        """Something waits for room in the send queue."""
+        return bool(self._pending_leaves)
+
+    def _unlist(self, cpg: CpgClient) -> None:
+        listed = self._groups.get(cpg.group)
+        if listed and cpg in listed:
+            listed.remove(cpg)
+            if not listed:
+                del self._groups[cpg.group]
+
+    def _answer(self, cpg: CpgClient, response: int, error: CsError) -> None:
+        self.context.respond(cpg.client.id, pack_response(response, error))
+
+    # ------------------------------------------------------------- joining and leaving
+
+    def _join(self, cpg: CpgClient, message: bytes) -> None:
+        request = JOIN_REQUEST.unpack(message)
+        if request.group_length > len(request.group):
+            self._answer(cpg, CpgResponse.JOIN, CsError.NAME_TOO_LONG)
+            return
+        group = group_name(request)
+        error = self._may_join(cpg, group, request.pid)
+        if error is CsError.OK and not self.context.multicast(
+            [self._proc(PROCJOIN, group, request.pid, Reason.JOIN)]
+        ):
+            error = CsError.TRY_AGAIN
+        if error is CsError.OK:
+            cpg.state = Membership.JOIN_STARTED
+            cpg.group, cpg.pid = group, request.pid
+            cpg.wants_totem_configuration = bool(request.flags & JoinFlag.DELIVER_INITIAL_TOTEM_CONF)
+            self._groups.setdefault(group, []).append(cpg)
+        self._answer(cpg, CpgResponse.JOIN, error)
+
+    def _may_join(self, cpg: CpgClient, group: bytes, pid: int) -> CsError:
+        for other in self._groups.get(group, ()):
+            if other.pid == pid:
+                return CsError.EXIST
+        if Process(self.context.nodeid, pid, group) in self.processes:
+            return CsError.TRY_AGAIN  # its leave is still under way
+        if cpg.state is Membership.LEAVE_STARTED:
+            return CsError.BUSY
+        if cpg.state is not Membership.UNJOINED:
+            return CsError.EXIST
+        return CsError.OK
+
+    def _leave(self, cpg: CpgClient, message: bytes) -> None:
+        LEAVE_REQUEST.unpack(message)
+        error = CsError.NOT_EXIST
+        if cpg.state is Membership.JOIN_STARTED:
+            error = CsError.BUSY
+        elif cpg.state is Membership.JOIN_COMPLETED:
+            sent = self.context.multicast([self._proc(PROCLEAVE, cpg.group, cpg.pid, Reason.LEAVE)])
+            error = CsError.OK if sent else CsError.TRY_AGAIN
+            if sent:
+                cpg.state = Membership.LEAVE_STARTED
+        self._answer(cpg, CpgResponse.LEAVE, error)
+
+    def _finalize(self, cpg: CpgClient, message: bytes) -> None:
+        """No more events; the leave follows when the socket is closed."""
+        cpg.finalized = True
+        self._answer(cpg, CpgResponse.FINALIZE, CsError.OK)
+
+    def _proc(self, function: int, group: bytes, pid: int, reason: Reason) -> bytes:
+        header = self.header(function, CPG_PROC.size)
+        return CPG_PROC.pack(CpgProc(header, GroupName(len(group), group), pid, reason))
+
+    # ------------------------------------------------------------- sending
+
+    def _mcast(self, cpg: CpgClient, message: bytes) -> None:
+        """Never answered: the library has long returned."""
+        request = MCAST_REQUEST.unpack(message)
+        body = payload(message, MCAST_REQUEST.size, request.msglen)
+        if cpg.may_send():
+            self._multicast(cpg, body, request.guarantee)
+
+    def _multicast(self, cpg: CpgClient, body: bytes, guarantee: int) -> bool:
+        header = self.header(MCAST, CPG_MCAST.size + len(body))
+        name = GroupName(len(cpg.group), cpg.group)
+        source = Source(self.context.nodeid, cpg.client.id)
+        head = CPG_MCAST.pack(CpgMcast(header, name, len(body), cpg.pid, source))
+        return self.context.multicast([head, body], safe=guarantee == Guarantee.SAFE)
+
+    def _partial_mcast(self, cpg: CpgClient, message: bytes) -> None:
+        """A piece of a long message; a membership change between pieces makes the library start over."""
+        request = PARTIAL_MCAST_REQUEST.unpack(message)
+        body = payload(message, PARTIAL_MCAST_REQUEST.size, request.fraglen)
+        error = CsError.OK
+        if request.type == PartialType.FIRST:
+            cpg.changes_at_first_fragment = cpg.changes
+        if not cpg.may_send():
+            error = CsError.NOT_EXIST
+        elif cpg.changes != cpg.changes_at_first_fragment:
+            error = CsError.INTERRUPT
+        elif not self._multicast_partial(cpg, request, body):
+            error = CsError.TRY_AGAIN
+        self._answer(cpg, CpgResponse.PARTIAL_MCAST, error)
+
+    def _multicast_partial(self, cpg: CpgClient, request: Any, body: bytes) -> bool:
+        head = CpgPartialMcast(
+            header=self.header(PARTIAL_MCAST, CPG_PARTIAL_MCAST.size + len(body)),
+            group=GroupName(len(cpg.group), cpg.group),
+            msglen=request.msglen,
+            fraglen=len(body),
+            pid=cpg.pid,
+            type=request.type,
+            source=Source(self.context.nodeid, cpg.client.id),
+        )
+        safe = request.guarantee == Guarantee.SAFE
+        return self.context.multicast([CPG_PARTIAL_MCAST.pack(head), body], safe=safe)
+
+    # ------------------------------------------------------------- zero copy
+
+    def _zc_alloc(self, cpg: CpgClient, message: bytes) -> None:
+        request = ZC_ALLOC_REQUEST.unpack(message)
+        path = request.path_to_file.split(b"\0")[0].decode("utf-8", "surrogateescape")
+        try:
+            self.context.open_buffer(cpg.client.id, path, request.map_size)
+        except OSError as error:
+            # The library ignores an error answer and would use a buffer that nobody reads.
+            self.context.close(cpg.client.id, f"zero-copy buffer refused: {error}")
+            return
+        self._answer(cpg, CpgResponse.ZC_ALLOC, CsError.OK)
+
+    def _zc_free(self, cpg: CpgClient, message: bytes) -> None:
+        request = ZC_FREE_REQUEST.unpack(message)
+        try:
+            self.context.release_buffer(cpg.client.id, request.server_address)
+        except KeyError:
+            self.context.close(cpg.client.id, "zero-copy buffer freed that was never allocated")
+            return
+        self._answer(cpg, CpgResponse.ZC_FREE, CsError.OK)
+
+    def _zc_execute(self, cpg: CpgClient, message: bytes) -> None:
+        cookie = ZC_EXECUTE_REQUEST.unpack(message).server_address
+        client = cpg.client.id
+        try:
+            head = self.context.read_buffer(client, cookie, ZC_MCAST_OFFSET, MCAST_REQUEST.size)
+            request = MCAST_REQUEST.unpack(head)
+            if request.msglen > ZERO_COPY_MESSAGE_MAX:
+                raise BadMessageError(f"zero-copy message of {request.msglen} bytes")
+            body = self.context.read_buffer(client, cookie, ZC_PAYLOAD_OFFSET, request.msglen)
+        except (KeyError, ValueError, OSError) as error:
+            self.context.close(client, f"bad zero-copy message: {error}")
+            return
+        error_code = CsError.NOT_EXIST
+        if cpg.may_send():
+            error_code = CsError.OK if self._multicast(cpg, body, request.guarantee) else CsError.TRY_AGAIN
+        self._answer(cpg, CpgResponse.ZC_EXECUTE, error_code)
+
+    # ------------------------------------------------------------- asking
+
+    def _membership_get(self, cpg: CpgClient, message: bytes) -> None:
+        group = group_name(MEMBERSHIP_GET_REQUEST.unpack(message))
+        members = [Address(p.nodeid, p.pid) for p in self.processes.members(group)]
+        self.context.respond(cpg.client.id, pack_membership(members[:MEMBERSHIP_LIST_MAX]))
+
+    def _local_get(self, cpg: CpgClient, message: bytes) -> None:
+        answer = LocalGetResponse(
+            CpgResponse.LOCAL_GET, LOCAL_GET_RESPONSE.size, CsError.OK, self.context.nodeid
+        )
+        self.context.respond(cpg.client.id, LOCAL_GET_RESPONSE.pack(answer))
+
+    def _iteration_initialize(self, cpg: CpgClient, message: bytes) -> None:
+        request = ITERATION_INITIALIZE_REQUEST.unpack(message)
+        handle = 0
+        if request.iteration_type not in tuple(IterationType):
+            error = CsError.INVALID_PARAM
+        elif len(cpg.iterations) >= ITERATIONS_PER_CLIENT_MAX:
+            error = CsError.NO_RESOURCES
+        else:
+            error = CsError.OK
+            handle = next(self._handles)
+            group = group_name(request)
+            cpg.iterations[handle] = iter(snapshot(self.processes, request.iteration_type, group))
+        answer = IterationInitializeResponse(
+            CpgResponse.ITERATION_INITIALIZE, ITERATION_INITIALIZE_RESPONSE.size, error, handle
+        )
+        self.context.respond(cpg.client.id, ITERATION_INITIALIZE_RESPONSE.pack(answer))
+
+    def _iteration_next(self, cpg: CpgClient, message: bytes) -> None:
+        entries = cpg.iterations.get(ITERATION_REQUEST.unpack(message).iteration_handle)
+        entry = Process(0, 0, b"")
+        error = CsError.LIBRARY
+        if entries is not None:
+            found = next(entries, None)
+            error = CsError.NO_SECTIONS if found is None else CsError.OK
+            entry = found or entry
+        answer = IterationNextResponse(
+            CpgResponse.ITERATION_NEXT,
+            ITERATION_NEXT_RESPONSE.size,
+            error,
+            len(entry.group),
+            entry.group,
+            entry.nodeid,
+            entry.pid,
+        )
+        self.context.respond(cpg.client.id, ITERATION_NEXT_RESPONSE.pack(answer))
+
+    def _iteration_finalize(self, cpg: CpgClient, message: bytes) -> None:
+        entries = cpg.iterations.pop(ITERATION_REQUEST.unpack(message).iteration_handle, None)
+        error = CsError.LIBRARY if entries is None else CsError.OK
+        self._answer(cpg, CpgResponse.ITERATION_FINALIZE, error)
+
+    # ------------------------------------------------------------- executive messages
+
+    def messages(self) -> Mapping[int, Message]:
+        """By function number."""
+        return {
+            PROCJOIN: Message(self._procjoin, CPG_PROC.size),
+            PROCLEAVE: Message(self._procleave, CPG_PROC.size),
+            JOINLIST: Message(self._joinlist, CPG_JOINLIST_HEAD.size),
+            MCAST: Message(self._mcast_delivered, CPG_MCAST.size),
+            DOWNLIST_OLD: Message(self._downlist, 0),
+            DOWNLIST: Message(self._downlist, CPG_DOWNLIST.size),
+            PARTIAL_MCAST: Message(self._partial_delivered, CPG_PARTIAL_MCAST.size),
+        }
+
+    def _procjoin(self, nodeid: int, message: bytes) -> None:
+        proc = CPG_PROC.unpack(message)
+        process = Process(nodeid, proc.pid, _name(proc.group))
+        if len(self.processes) >= PROCESSES_MAX:
+            self.context.log(LOG_WARNING, f"More than {PROCESSES_MAX} processes in groups: {process} ignored")
+            return
+        if self.processes.add(process):
+            self._tell(process.group, joined=[Address(nodeid, proc.pid, proc.reason)])
+
+    def _procleave(self, nodeid: int, message: bytes) -> None:
+        proc = CPG_PROC.unpack(message)
+        process = Process(nodeid, proc.pid, _name(proc.group))
+        if process in self.processes:
+            self._tell(process.group, left=[Address(nodeid, proc.pid, proc.reason)])
+            self.processes.remove([process])
+
+    def _mcast_delivered(self, nodeid: int, message: bytes) -> None:
+        mcast = CPG_MCAST.unpack(message)
+        group = _name(mcast.group)
+        receivers = self._receivers(nodeid, group)
+        if receivers:
+            body = payload(message, CPG_MCAST.size, mcast.msglen)
+            head = pack_deliver(group, nodeid, mcast.pid, len(body))
+            for cpg in receivers:
+                self.context.event(cpg.client.id, head, body)
+
+    def _partial_delivered(self, nodeid: int, message: bytes) -> None:
+        mcast = CPG_PARTIAL_MCAST.unpack(message)
+        group = _name(mcast.group)
+        receivers = self._receivers(nodeid, group)
+        if receivers:
+            body = payload(message, CPG_PARTIAL_MCAST.size, mcast.fraglen)
+            head = pack_partial_deliver(group, nodeid, mcast.pid, mcast.msglen, len(body), mcast.type)
+            for cpg in receivers:
+                self.context.event(cpg.client.id, head, body)
+
+    def _receivers(self, nodeid: int, group: bytes) -> Sequence[CpgClient]:
+        """Nobody, when the sending node has no known member in the group."""
+        listed = self._groups.get(group)
+        if not listed:
+            return ()
+        if not self.processes.has_member_on(group, nodeid):
+            self.context.log(LOG_WARNING, f"Message of node {nodeid} to a group it has no member in, dropped")
+            return ()
+        return [cpg for cpg in listed if cpg.receives()]
+
+    # ------------------------------------------------------------- telling clients
+
+    def _tell(
+        self, group: bytes, *, joined: Sequence[Address] = (), left: Sequence[Address] = ()
+    ) -> None:
+        """Send a configuration change to the group's local members; states follow it."""
+        gone = {(a.nodeid, a.pid) for a in left}
+        members = [
+            Address(p.nodeid, p.pid)
+            for p in self.processes.members(group)
+            if (p.nodeid, p.pid) not in gone
+        ]
+        here = self.context.nodeid
+        arrived = {a.pid for a in joined if a.nodeid == here}
+        for cpg in self._groups.get(group, ()):
+            if cpg.state is Membership.JOIN_STARTED and cpg.pid in arrived:
+                cpg.state = Membership.JOIN_COMPLETED
+        event = pack_confchg(group, self._fit(members), self._fit(left), self._fit(joined))
+        for cpg in list(self._groups.get(group, ())):
+            if cpg.receives():
+                cpg.changes += 1
+                self.context.event(cpg.client.id, event)
+        departed = {pid for nodeid, pid in gone if nodeid == here}
+        for cpg in list(self._groups.get(group, ())):
+            if cpg.state is Membership.LEAVE_STARTED and cpg.pid in departed:
+                self._unlist(cpg)
+                cpg.state, cpg.group, cpg.pid = Membership.UNJOINED, b"", 0
+        self._send_first_totem_configurations()
+
+    def _fit(self, addresses: Sequence[Address]) -> Sequence[Address]:
+        """The client library copies a list to an array of fixed size without looking."""
+        if len(addresses) > CLIENT_EVENT_LIST_MAX:
+            self.context.log(
+                LOG_WARNING,
+                f"Group list of {len(addresses)} entries cut to {CLIENT_EVENT_LIST_MAX}, libcpg's limit",
+            )
+        return addresses[:CLIENT_EVENT_LIST_MAX]
+
+    def _send_first_totem_configurations(self) -> None:
+        for cpg in self._clients.values():
+            if cpg.wants_totem_configuration:
+                cpg.wants_totem_configuration = False
+                self.context.event(cpg.client.id, self._totem_configuration())
+
+    def _totem_configuration(self) -> bytes:
+        return pack_totem_confchg(
+            self._ring_id.rep, self._ring_id.seq, self._last_members[:CLIENT_EVENT_LIST_MAX]
+        )
+
+    # ------------------------------------------------------------- synchronisation
+
+    def sync_init(self, trans: Sequence[int], members: Sequence[int], ring_id: RingId) -> None:
+        """Who of the last synchronised membership did not come along?"""
+        self._ring_id = ring_id
+        self._members = tuple(members)
+        self._left_nodes = tuple(n for n in self._last_members if n not in trans)
+        self._joinlists = []
+        self._downlist_sent = False
+
+    def sync_process(self) -> bool:
+        """Our downlist, then our processes: a node that stays and omits them loses them everywhere."""
+        if not self._downlist_sent:
+            if not self.context.multicast([self._pack_downlist()]):
+                return False
+            self._downlist_sent = True
+        own = self.processes.on_node(self.context.nodeid)
+        return not own or self.context.multicast([self._pack_joinlist(own)])
+
+    def sync_activate(self) -> None:
+        """Everybody's lists are here, at the same place in the order on all nodes."""
+        self._last_members = self._members
+        self._drop_nodes_that_left()
+        self._add_processes_of_merged_nodes()
+        self._drop_unclaimed_processes()
+        event = self._totem_configuration()
+        for cpg in self._clients.values():
+            if not cpg.finalized:
+                self.context.event(cpg.client.id, event)
+        self._joinlists = []
+
+    def sync_abort(self) -> None:
+        """The lists collected so far belong to a ring that is no more."""
+        self._joinlists = []
+
+    def _drop_nodes_that_left(self) -> None:
+        lost = [p for p in self.processes if p.nodeid in self._left_nodes]
+        for group, processes in by_group(lost).items():
+            self._tell(group, left=_addresses(processes, Reason.NODEDOWN))
+            self.processes.remove(processes)
+
+    def _add_processes_of_merged_nodes(self) -> None:
+        here = self.context.nodeid
+        new = sorted({p for p in self._joinlists if p.nodeid != here and p not in self.processes})
+        for group, processes in by_group(new).items():
+            for process in processes:
+                self.processes.add(process)
+            self._tell(group, joined=_addresses(processes, Reason.NODEUP))
+
+    def _drop_unclaimed_processes(self) -> None:
+        """Processes that their own node no longer lists died while we were apart."""
+        claimed = set(self._joinlists)
+        here = self.context.nodeid
+        for process in [p for p in self.processes if p.nodeid != here and p not in claimed]:
+            self._tell(process.group, left=_addresses([process], Reason.PROCDOWN))
+            self.processes.remove([process])
+
+    def _pack_downlist(self) -> bytes:
+        header = self.header(DOWNLIST, CPG_DOWNLIST.size)
+        old = len(self._last_members)
+        return CPG_DOWNLIST.pack(CpgDownlist(header, old, len(self._left_nodes), self._left_nodes))
+
+    def _pack_joinlist(self, own: Sequence[Process]) -> bytes:
+        size = CPG_JOINLIST_HEAD.size + CPG_JOINLIST_ENTRY.size * len(own)
+        entries = (
+            CPG_JOINLIST_ENTRY.pack(CpgJoinlistEntry(p.pid, GroupName(len(p.group), p.group))) for p in own
+        )
+        head = CpgJoinlistHead(self.header(JOINLIST, size), 0)
+        return CPG_JOINLIST_HEAD.pack(head) + b"".join(entries)
+
+    def _joinlist(self, nodeid: int, message: bytes) -> None:
+        size = min(CPG_JOINLIST_HEAD.unpack(message).header.size, len(message))
+        for offset in range(
+            CPG_JOINLIST_HEAD.size, size - CPG_JOINLIST_ENTRY.size + 1, CPG_JOINLIST_ENTRY.size
+        ):
+            if len(self._joinlists) >= PROCESSES_MAX:
+                self.context.log(LOG_WARNING, f"Join lists of more than {PROCESSES_MAX} processes, cut")
+                return
+            entry = CPG_JOINLIST_ENTRY.unpack(message, offset)
+            self._joinlists.append(Process(nodeid, entry.pid, _name(entry.group)))
+
+    def _downlist(self, nodeid: int, message: bytes) -> None:
+        self.context.log(LOG_DEBUG, f"downlist of node {nodeid}")
+
+
+def _name(group: GroupName) -> bytes:
+    """The bytes of a name that count; a length that lies is a bad message."""
+    if group.length > len(group.value):
+        raise BadMessageError(f"group name of {group.length} bytes")
+    return group.value[: group.length]
+
+
+def _addresses(processes: Iterable[Process], reason: Reason) -> list[Address]:
+    return [Address(p.nodeid, p.pid, reason) for p in processes]

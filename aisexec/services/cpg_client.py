@@ -1,0 +1,44 @@
+"""What the executive knows of one program that uses closed process groups."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from enum import Enum
+
+from aisexec.services.base import Client
+from aisexec.services.cpg_processes import Process
+
+
+class Membership(Enum):
+    """A connection belongs to one group at most."""
+
+    UNJOINED = "unjoined"
+    JOIN_STARTED = "join started"
+    JOIN_COMPLETED = "join completed"
+    LEAVE_STARTED = "leave started"
+
+
+@dataclass(slots=True)
+class CpgClient:
+    """State of one connection."""
+
+    client: Client
+    state: Membership = Membership.UNJOINED
+    group: bytes = b""
+    pid: int = 0
+    wants_totem_configuration: bool = False
+    """The first totem configuration after joining was asked for and has not been sent."""
+    changes: int = 0
+    """Configuration changes this connection was told of."""
+    changes_at_first_fragment: int = 0
+    finalized: bool = False
+    iterations: dict[int, Iterator[Process]] = field(default_factory=dict)
+
+    def may_send(self) -> bool:
+        """Multicasting is allowed from the moment the join was asked for."""
+        return self.state in (Membership.JOIN_STARTED, Membership.JOIN_COMPLETED)
+
+    def receives(self) -> bool:
+        """Events of the group go to this connection."""
+        return self.state in (Membership.JOIN_COMPLETED, Membership.LEAVE_STARTED) and not self.finalized

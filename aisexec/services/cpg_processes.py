@@ -1,0 +1,71 @@
+"""Which processes are in which groups, on all nodes; the same table everywhere."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import NamedTuple
+
+
+class Process(NamedTuple):
+    """A member of a group.  Sorts as corosync lists them: by node, then process id."""
+
+    nodeid: int
+    pid: int
+    group: bytes
+
+
+class ProcessTable:
+    """All group members of the cluster."""
+
+    def __init__(self) -> None:
+        self._groups: dict[bytes, set[Process]] = {}
+        self._count = 0
+
+    def __contains__(self, process: Process) -> bool:
+        return process in self._groups.get(process.group, ())
+
+    def __len__(self) -> int:
+        return self._count
+
+    def __iter__(self) -> Iterator[Process]:
+        """Sorted by node and process id."""
+        return iter(sorted(process for members in self._groups.values() for process in members))
+
+    def add(self, process: Process) -> bool:
+        """False when it is there already."""
+        members = self._groups.setdefault(process.group, set())
+        if process in members:
+            return False
+        members.add(process)
+        self._count += 1
+        return True
+
+    def remove(self, processes: Iterable[Process]) -> None:
+        """Unknown ones are left alone."""
+        for process in processes:
+            members = self._groups.get(process.group, set())
+            if process in members:
+                members.remove(process)
+                self._count -= 1
+                if not members:
+                    del self._groups[process.group]
+
+    def members(self, group: bytes) -> list[Process]:
+        """Of one group, sorted."""
+        return sorted(self._groups.get(group, ()))
+
+    def has_member_on(self, group: bytes, nodeid: int) -> bool:
+        """Has that node any process in the group?"""
+        return any(process.nodeid == nodeid for process in self._groups.get(group, ()))
+
+    def on_node(self, nodeid: int) -> list[Process]:
+        """All of one node, sorted."""
+        return [process for process in self if process.nodeid == nodeid]
+
+
+def by_group(processes: Iterable[Process]) -> dict[bytes, list[Process]]:
+    """Processes of each group, groups and processes in the order given."""
+    result: dict[bytes, list[Process]] = {}
+    for process in processes:
+        result.setdefault(process.group, []).append(process)
+    return result
