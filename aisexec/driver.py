@@ -220,7 +220,7 @@ class Driver:
                     self._log("TOTEM", LOG_ERR, problem)
             case InterfaceCheck():
                 if self._transport.check() is LinkChange.UP:
-                    self._log("TOTEM", LOG_NOTICE, "The network interface is up again.")
+                    self._executive.interface_up(self._now())
             case CloseClient(client, reason):
                 conn = self._server.connections.get(client)
                 if conn is not None:

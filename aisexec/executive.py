@@ -207,6 +207,11 @@ class Executive:
         """When handle_timer() is wanted."""
         return self.totem.next_timer()
 
+    def interface_up(self, now: float) -> None:
+        """The network interface came back: look for the others at once."""
+        self.now = now
+        self.totem.interface_up(now)
+
     def leave(self, now: float) -> None:
         """Say goodbye to the ring."""
         self.now = now

@@ -13,15 +13,15 @@ from typing import NoReturn
 
 import gevent
 
-from aisexec.config import Effective, Loaded, check_report, effective, explain, load
-from aisexec.config.machine import local_addresses
+from aisexec.config import Effective, Loaded, check_report, effective, explain, load, this_machine
 from aisexec.daemon import DaemonError, Startup, go_to_background
 from aisexec.driver import Driver
 from aisexec.executive import Buffers, Executive, ExecutiveOptions
 from aisexec.exit_codes import ExitCode
 from aisexec.lock import LockError, NodeLock
-from aisexec.log import Logger
+from aisexec.log import LogError, Logger
 from aisexec.net.base import NetError, NetworkSettings
+from aisexec.net.interfaces import interface_addresses
 from aisexec.net.transports import create_transport
 from aisexec.realtime import Scheduling, apply_scheduling, lock_memory, parse_priority, raise_open_files
 from aisexec.state import RingIdFile, StateError, enter_state_directory
@@ -29,15 +29,12 @@ from aisexec.systemd import Notifier
 from aisexec.totem.types import LOG_ERR, LOG_NOTICE, LOG_WARNING
 from ipc.sweep import sweep
 
-DEFAULT_CONFIG = "/etc/corosync/corosync.conf"
-CONFIG_VARIABLES = ("COROSYNC_MAIN_CONFIG_FILE", "OPENAIS_MAIN_CONFIG_FILE")
-
 DESCRIPTION = """\
 Cluster executive: orders messages and membership across the nodes of a cluster with the Totem
 single-ring protocol and serves local programs, wire and IPC compatible with corosync 3.1."""
 
-EPILOG = f"""\
-Environment: {CONFIG_VARIABLES[0]} names the configuration file where -c does not.
+EPILOG = """\
+Environment: COROSYNC_MAIN_CONFIG_FILE names the configuration file where -c does not.
 Signals: SIGTERM, SIGINT and SIGQUIT leave the ring and end; SIGHUP opens the log file anew.
 Exit status: 0 ended as asked; 8 configuration wrong; 15 ring cannot be started; 16 state directory
 missing; 18 already running; others as corosync's."""
@@ -89,9 +86,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     if arguments.version:
         print(f"aisexec, version '{package_version()}'. Speaks the protocols of corosync 3.1.")
         return ExitCode.OK
-    path = arguments.config or next(filter(None, map(os.environ.get, CONFIG_VARIABLES)), DEFAULT_CONFIG)
-    loaded = load(path)
-    config = effective(loaded, local_addresses())
+    loaded = load(arguments.config)
+    config = effective(loaded, this_machine(interface_addresses()))
     if arguments.test or config is None:
         print(check_report(loaded), end="", file=sys.stdout if config is not None else sys.stderr)
         return ExitCode.OK if config is not None else loaded.exit_code
@@ -128,10 +124,14 @@ def run(loaded: Loaded, config: Effective, scheduling: Scheduling, *, foreground
         if not foreground:
             startup = go_to_background()
         return _run(loaded, config, scheduling, startup)
-    except (DaemonError, LockError, NetError, StateError) as error:
+    except DaemonError as error:
         print(f"aisexec: {error.text}", file=sys.stderr, flush=True)
         startup.failed(error.exit_code)
         return error.exit_code
+    except LogError as error:
+        print(f"aisexec: {error}", file=sys.stderr, flush=True)
+        startup.failed(ExitCode.LOG_SETUP)
+        return ExitCode.LOG_SETUP
 
 
 def _run(loaded: Loaded, config: Effective, scheduling: Scheduling, startup: Startup) -> int:
@@ -168,8 +168,7 @@ def _serve(
     log_main: Log,
     log_totem: Log,
 ) -> int:
-    state_dir = config.system.state_dir
-    enter_state_directory(state_dir)
+    state_dir = enter_state_directory(config.system.state_dir)
     lock = NodeLock(state_dir)
     lock.acquire()
     raise_open_files(log_main)
@@ -204,7 +203,7 @@ def _serve(
     driver.finished.wait()
     notifier.stopping("left the ring")
     for watcher in watchers:
-        watcher.stop()
+        watcher.cancel()
     lock.release()
     log_main(LOG_NOTICE, "aisexec exiting normally" if not driver.exit_code else "aisexec exiting")
     return driver.exit_code

@@ -116,7 +116,7 @@ class Layout(Generic[T]):
 
     def __init__(self, cls: Callable[..., T], align: int = 1, *, pad_to: int | None = None) -> None:
         self.cls = cls
-        self.name: str = cls.__name__  # type: ignore[attr-defined]
+        self.name: str = cls.__name__
         hints = get_type_hints(cls, include_extras=True)
         fields: list[Field] = []
         parts: list[str] = []

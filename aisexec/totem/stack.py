@@ -62,6 +62,10 @@ class Totem:
         """When handle_timer() is wanted next."""
         return self._ring.next_timer()
 
+    def interface_up(self, now: float) -> None:
+        """The network came back."""
+        self._ring.start(now)
+
     def leave(self, now: float) -> None:
         """Say goodbye to the ring."""
         self._ring.leave(now)

@@ -1,0 +1,66 @@
+"""Transport udpu: everything by unicast, messages once per node, for networks without multicast."""
+
+from __future__ import annotations
+
+import socket
+import time
+from collections.abc import Callable, Sequence
+
+from aisexec.net.addresses import SockAddr, canonical, sockaddr
+from aisexec.net.base import Log, NetworkSettings, Received
+from aisexec.net.datagram import DatagramTransport
+from aisexec.net.interfaces import Interface
+from aisexec.net.limits import UDPU_BUFFER_SIZE
+from aisexec.net.sockets import set_priority, set_receive_buffer, set_send_buffer
+from aisexec.totem.types import LOG_NOTICE, LOG_WARNING
+
+
+class UdpuTransport(DatagramTransport):
+    """One socket for everything.
+
+    Stock sends messages from a socket of their own per member.  Peers do not look at the source
+    port, and from one socket messages and the token behind them are one flow, which neither a
+    queue of the kernel nor a multi-path network puts out of order.
+    """
+
+    def __init__(
+        self, settings: NetworkSettings, log: Log, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        super().__init__(settings, log, clock)
+        self._listed = frozenset(canonical(address) for address in settings.members.values())
+        self._accepts = self._is_listed if settings.block_unlisted_ips else None
+
+    def _open_sockets(self, link: Interface) -> list[socket.socket]:
+        s = self.settings
+        self._sender = self._socket()
+        self._bind(self._sender, sockaddr(s.local_address, s.port, link.number), "tokens and messages")
+        set_priority(self._sender, self._log)
+        set_send_buffer(self._sender, UDPU_BUFFER_SIZE, "UDPU", self._log)
+        set_receive_buffer(self._sender, UDPU_BUFFER_SIZE, "UDPU", self._log)
+        for address in s.members.values():
+            self._log(LOG_NOTICE, f"adding new UDPU member {{{address}}}")
+        return [self._sender]
+
+    def _is_listed(self, sender: SockAddr) -> bool:
+        if sender[0] in self._listed:
+            return True
+        self.stats.rejected_unlisted += 1
+        self._reports.report("unlisted", sender[0], LOG_WARNING, self._unlisted(sender[0]))
+        return False
+
+    def _unlisted(self, sender: str) -> str:
+        return (
+            f"Packet rejected from {sender}: the address is not in the nodelist. If it is a node of this"
+            " cluster, add it to the nodelist of all nodes; otherwise it should not use this port."
+        )
+
+    def receive(self) -> list[Received]:
+        """What came in, in order of arrival: messages and tokens share a path, as sent."""
+        if not self._sockets:
+            return []
+        return self._drain(self._sender, self._accepts) + self._take_own()
+
+    def broadcast(self, frames: Sequence[bytes]) -> None:
+        """Send to every other node of the nodelist, alive or not: that is how partitions meet again."""
+        for peer in self._peers.values():
+            self._send(frames, peer)

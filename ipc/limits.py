@@ -1,0 +1,55 @@
+"""Every bound of the IPC rooms, by name.  Sizes are bytes, times are seconds unless said otherwise."""
+
+from typing import Final
+
+# What the stock libraries ask for; ring files have exactly the size that follows from it.
+MESSAGE_SIZE: Final = 0x100000
+# libqb raises smaller wishes itself: a ring has to hold at least one set-up answer.
+MESSAGE_SIZE_MIN: Final = 12328
+# Three rings of this size per client must still be bearable in /dev/shm.
+MESSAGE_SIZE_MAX: Final = 8 * 1024 * 1024
+
+# Buffers one write() may gather.
+WRITE_PARTS_MAX: Final = 64
+
+CLIENTS_MAX: Final = 4096
+LISTEN_BACKLOG: Final = 128
+# Descriptors kept free for the executive itself (network, logs, state files).
+DESCRIPTORS_RESERVED: Final = 64
+
+# A connection that has not sent its set-up request holds a descriptor and nothing else.
+HANDSHAKES_MAX: Final = 256
+HANDSHAKE_TIMEOUT: Final = 5.0
+
+# Requests taken from one client per turn of the loop; the next client comes first then (spec: 50).
+REQUESTS_PER_TURN: Final = 50
+
+# Event bytes kept in memory for a client that does not empty its ring.  A single-threaded client that
+# sends a long fragmented message cannot dispatch meanwhile, so this is far above one message.
+EVENT_QUEUE_BYTES_MAX: Final = 64 * 1024 * 1024
+# Bookkeeping of a queued event, so that tiny events count too.
+EVENT_QUEUE_OVERHEAD: Final = 128
+# All clients together: beyond it the one with the longest queue is closed.
+EVENT_QUEUE_TOTAL_BYTES_MAX: Final = 512 * 1024 * 1024
+# A client that takes event bytes off its socket is noticed; one that frees ring space in another way
+# is looked at again from a timer.
+EVENT_RETRY_MIN: Final = 0.001
+EVENT_RETRY_MAX: Final = 0.05
+
+# Responses kept in memory when a response ring is full: only a client that never reads gets there.
+RESPONSE_QUEUE_BYTES_MAX: Final = 4 * 1024 * 1024
+
+# Zero-copy buffers: the library's largest message plus its headers, rounded up generously.
+BUFFER_SIZE_MAX: Final = 4 * 1024 * 1024
+BUFFERS_PER_CLIENT_MAX: Final = 64
+BUFFER_BYTES_PER_CLIENT_MAX: Final = 64 * 1024 * 1024
+
+# Connections accepted in one turn; accepting rests that long when the system is out of descriptors.
+ACCEPTS_PER_TURN: Final = 64
+ACCEPT_PAUSE: Final = 0.2
+
+# Name of a client's process in the statistics.
+PROCESS_NAME_MAX: Final = 31
+
+# One log line per cause in this many seconds; what was left out is counted in the next line.
+LOG_INTERVAL: Final = 5.0

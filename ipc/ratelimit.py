@@ -1,0 +1,41 @@
+"""Log lines that a peer can provoke: one per cause and interval, the rest counted."""
+
+from __future__ import annotations
+
+import syslog
+from collections.abc import Callable
+from time import monotonic
+
+from ipc.limits import LOG_INTERVAL
+
+Log = Callable[[int, str], None]
+
+ERROR = syslog.LOG_ERR
+WARNING = syslog.LOG_WARNING
+NOTICE = syslog.LOG_NOTICE
+INFO = syslog.LOG_INFO
+DEBUG = syslog.LOG_DEBUG
+
+
+class LimitedLog:
+    """Forwards to `log(priority, text)`; `cause` comes from a fixed set of names, so this stays small."""
+
+    def __init__(self, log: Log, interval: float = LOG_INTERVAL) -> None:
+        self._log = log
+        self._interval = interval
+        self._quiet_until: dict[str, float] = {}
+        self._suppressed: dict[str, int] = {}
+
+    def __call__(self, priority: int, text: str) -> None:
+        """Log always."""
+        self._log(priority, text)
+
+    def limited(self, cause: str, priority: int, text: str) -> None:
+        """Log unless the same cause was logged within the interval (seconds); say what was left out."""
+        now = monotonic()
+        if now < self._quiet_until.get(cause, 0.0):
+            self._suppressed[cause] = self._suppressed.get(cause, 0) + 1
+            return
+        self._quiet_until[cause] = now + self._interval
+        missed = self._suppressed.pop(cause, 0)
+        self._log(priority, f"{text} ({missed} more like this before)" if missed else text)
