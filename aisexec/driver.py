@@ -24,7 +24,7 @@ from aisexec.executive import (
 )
 from aisexec.net.base import LinkChange, Transport
 from aisexec.totem.types import LOG_ERR, LOG_NOTICE, Broadcast, InterfaceCheck, Log, StoreRingId, Unicast
-from ipc.connection import Connection
+from ipc.server_connection import Connection
 from ipc.ringset import Credentials
 from ipc.server import Server
 
@@ -122,14 +122,20 @@ class Driver:
     # What happens.
 
     def _network_ready(self) -> None:
+        """Frames before timers: a token that has arrived is not lost, however late we run.
+
+        After a pause the loop runs expired timers first; that must not hide the pause from the ring.
+        """
+        if self._stopping:
+            return
         frames = self._transport.receive()
-        if frames and not self._stopping:
+        if frames:
             self._executive.receive(frames, self._now())
         self._turn()
 
     def _timer_due(self) -> None:
         self._timer_at = float("inf")
-        self._turn()
+        self._network_ready()
 
     def _turn(self) -> None:
         if self._stopping:

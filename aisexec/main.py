@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import argparse
 import gc
-import os
 import signal
 import sys
 from collections.abc import Callable, Sequence
 from importlib.metadata import PackageNotFoundError, version
-from typing import NoReturn
+from typing import NoReturn, Protocol
 
 import gevent
 
@@ -203,21 +202,30 @@ def _serve(
     driver.finished.wait()
     notifier.stopping("left the ring")
     for watcher in watchers:
-        watcher.cancel()
+        watcher.stop()
     lock.release()
     log_main(LOG_NOTICE, "aisexec exiting normally" if not driver.exit_code else "aisexec exiting")
     return driver.exit_code
 
 
-def _watch_signals(driver: Driver, logger: Logger) -> list[gevent.hub.signal]:
-    def stop(number: int) -> None:
-        driver.shut_down(f"Node was shut down by a signal ({signal.Signals(number).name})")
+class SignalWatcher(Protocol):
+    """A gevent loop watcher."""
 
-    watchers = [
-        gevent.signal_handler(number, stop, number)
-        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT)
-    ]
-    watchers.append(gevent.signal_handler(signal.SIGHUP, logger.reopen))
+    def start(self, callback: Callable[..., object], *args: object) -> None: ...
+    def stop(self) -> None: ...
+
+
+def _watch_signals(driver: Driver, logger: Logger) -> list[SignalWatcher]:
+    def stop(number: signal.Signals) -> None:
+        driver.shut_down(f"Node was shut down by a signal ({number.name})")
+
+    loop = gevent.get_hub().loop
+    watchers: list[SignalWatcher] = []
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT):
+        watchers.append(loop.signal(number))
+        watchers[-1].start(stop, number)
+    watchers.append(loop.signal(signal.SIGHUP))
+    watchers[-1].start(logger.reopen)
     signal.signal(signal.SIGPIPE, signal.SIG_IGN)
     return watchers
 

@@ -168,12 +168,14 @@ class Connection:
     def _await_response(self) -> bytes:
         ring = self._rings.response
         try:
-            while (response := self.waiter.response(ring, ALIVE_CHECK_INTERVAL)) is None:
-                # What the executive answered before it died counts.
-                if self._is_gone() and (response := ring.read()) is None:
-                    raise self._gone()
-                if response is not None:
-                    break
+            response = None
+            while response is None:
+                response = self.waiter.response(ring, ALIVE_CHECK_INTERVAL)
+                if response is None and self._is_gone():
+                    # What the executive answered before it died counts.
+                    response = ring.read()
+                    if response is None:
+                        raise self._gone()
         except RingError as error:
             raise IpcError(error.errno or errno.EIO, str(error)) from None
         self._unanswered -= 1

@@ -22,7 +22,7 @@ def derive_quorum(
     """The effective section; contradictions end corosync's start with a service engine error."""
     section = root.one("quorum")
     if section.value("provider") is None:
-        if section.written and section.items:
+        if section.written and section.items and "provider" not in section.wrong:
             problems.warning(
                 section.where, "section quorum has no provider", "write 'provider: corosync_votequorum'"
             )

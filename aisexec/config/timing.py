@@ -86,7 +86,8 @@ class Timing:
                 source = f"{source} ({values.where_of(name)} says 0)"
         else:
             number, source = written, str(values.where_of(name))
-        self.where[key] = values.where_of(name)
+        computed = default is not None and not values.given(name)
+        self.where[key] = self.where["token"] if computed else values.where_of(name)
         self.derived[key] = Derived(key, number, unit, source)
         return number
 

@@ -1,0 +1,40 @@
+# make demo   three nodes on this machine: a ring forms, breaks, heals
+# make test   every test; as root also those with real clusters in network namespaces
+# make lint   ruff and mypy --strict
+# Each sets up what it needs: packages of the system (as root), then a Python environment in .venv.
+
+PYTHON ?= python3
+VENV ?= .venv
+bin = $(VENV)/bin
+sources = setup.cfg setup.py pyproject.toml $(wildcard ipc/*.pyx ipc/*.h) \
+	ipc/guard.c ipc/ring.c ipc/ring_files.c ipc/semaphore.c
+
+.PHONY: demo test lint clean
+
+# Arguments for pytest, as in: make test TESTS="tests/unit -k ring"
+TESTS ?= tests
+
+demo: bootstrap-demo $(VENV)/.stamp
+	@$(bin)/python -m tools.demo
+
+test: bootstrap-test $(VENV)/.stamp
+	$(bin)/python -m pytest $(TESTS)
+
+lint: bootstrap-lint $(VENV)/.stamp
+	$(bin)/ruff check .
+	$(bin)/mypy
+
+.PHONY: bootstrap-demo bootstrap-test bootstrap-lint
+bootstrap-demo bootstrap-test bootstrap-lint: bootstrap-%:
+	@PYTHON=$(PYTHON) tools/bootstrap $*
+
+# The compiled modules are built in place by the editable installation.
+$(VENV)/.stamp: $(sources) Makefile | bootstrap-lint
+	@echo "setting up $(VENV)"
+	@[ -x $(bin)/python ] || $(PYTHON) -m venv $(VENV)
+	@$(bin)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	@touch $@
+
+clean:
+	rm -rf $(VENV) build dist *.egg-info ipc/_ring.c ipc/*.so .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
