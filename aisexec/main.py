@@ -123,14 +123,10 @@ def run(loaded: Loaded, config: Effective, scheduling: Scheduling, *, foreground
         if not foreground:
             startup = go_to_background()
         return _run(loaded, config, scheduling, startup)
-    except DaemonError as error:
+    except (DaemonError, LogError) as error:
         print(f"aisexec: {error.text}", file=sys.stderr, flush=True)
         startup.failed(error.exit_code)
         return error.exit_code
-    except LogError as error:
-        print(f"aisexec: {error}", file=sys.stderr, flush=True)
-        startup.failed(ExitCode.LOG_SETUP)
-        return ExitCode.LOG_SETUP
 
 
 def _run(loaded: Loaded, config: Effective, scheduling: Scheduling, startup: Startup) -> int:
@@ -188,6 +184,7 @@ def _serve(
     )
     apply_scheduling(scheduling, log_main)
     lock_memory(log_main)
+    logger.start_thread()
     watchers = _watch_signals(driver, logger)
     try:
         driver.start()

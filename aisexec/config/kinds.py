@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable
 
-from configobj.validate import ValidateError  # type: ignore[import-untyped]
+from configobj.validate import ValidateError
 
 PRIORITIES = {
     "emerg": 0,

@@ -9,8 +9,8 @@ from functools import cache
 from importlib import resources
 from typing import Any, NamedTuple
 
-from configobj import ConfigObj  # type: ignore[import-untyped]
-from configobj.validate import ValidateError, Validator  # type: ignore[import-untyped]
+from configobj import ConfigObj
+from configobj.validate import ValidateError, Validator
 
 from aisexec.config.grammar import Item, Section
 from aisexec.config.kinds import CHECKS, REPEATED, BadValueError

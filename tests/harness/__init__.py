@@ -1,0 +1,1 @@
+"""Real clusters on this machine, for tests: see `cluster.Cluster` and `programs.HistoryProgram`."""

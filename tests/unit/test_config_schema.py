@@ -63,13 +63,15 @@ def test_wrong_value_names_line_value_and_remedy(key: str, text: str, reason: st
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
-        ("totem {\nversion: 2\ntokken: 1\n}", "f:3: unknown key 'tokken' in section totem; did you mean 'token'?"),
+        ("totem {\nversion: 2\ntokken: 1\n}",
+         "f:3: unknown key 'tokken' in section totem; did you mean 'token'?"),
         ("totem {\nversion: 2\nlogfile: x\n}",
          "f:3: unknown key 'logfile' in section totem; it belongs in section logging"),
         ("totem {\nversion: 2\nzzz: x\n}", "f:3: unknown key 'zzz' in section totem; remove it"),
         ("totem {\nversion: 2\ninterface: x\n}",
          "f:3: unknown key 'interface' in section totem; write it as a section"),
-        ("totem {\nversion: 2\ntoken {\n}\n}", "f:3: totem.token is a key, not a section; write 'token: value'"),
+        ("totem {\nversion: 2\ntoken {\n}\n}",
+         "f:3: totem.token is a key, not a section; write 'token: value'"),
         ("totem {\nversion: 2\nzzz {\n}\n}", "f:3: unknown section 'totem.zzz'; remove it"),
         ("totem {\nversion: 2\n}\nnodelst {\n}", "f:4: unknown section 'nodelst'; did you mean 'nodelist'?"),
         ("totem {\nversion: 2\n}\nother {\na: 1\nb {\n}\n}",

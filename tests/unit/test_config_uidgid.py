@@ -49,7 +49,8 @@ def test_file_that_cannot_be_read_is_a_warning(tmp_path: Path) -> None:
     os.symlink("/no/such/file", directory / "dangling")
     loaded = configure(tmp_path)
     assert messages(loaded) == [
-        f"{directory}/dangling: warning: cannot be read: No such file or directory; its users are not admitted"
+        f"{directory}/dangling: warning: cannot be read: No such file or directory;"
+        " its users are not admitted"
     ]
 
 

@@ -1,0 +1,115 @@
+"""The C programs of tests/c, linked to Debian's libcpg: compiled when needed, driven from tests."""
+
+from __future__ import annotations
+
+import subprocess
+from pathlib import Path
+
+from tests.harness.history import History, parse
+from tests.harness.node import PATIENCE, ROOT, Node
+from tests.harness.wait import wait_until
+
+SOURCES = ROOT / "tests" / "c"
+BUILT = ROOT / "build" / "tests-c"
+
+
+def compiled(name: str) -> Path:
+    """The program of tests/c/NAME.c; compiled again when its source is newer."""
+    source = SOURCES / f"{name}.c"
+    program = BUILT / name
+    if not program.exists() or program.stat().st_mtime < source.stat().st_mtime:
+        BUILT.mkdir(parents=True, exist_ok=True)
+        flags = ["-std=gnu11", "-O2", "-g", "-Wall", "-Wextra", "-Werror"]
+        partial = program.with_suffix(".new")
+        subprocess.run(
+            ["gcc", *flags, "-o", str(partial), str(source), "-lcpg", "-lm"], check=True, timeout=120
+        )
+        partial.replace(program)
+    return program
+
+
+class HistoryProgram:
+    """cpg_history on a node; its first line says how to command it."""
+
+    def __init__(self, node: Node, group: str, directory: Path) -> None:
+        self.node = node
+        directory.mkdir(parents=True, exist_ok=True)
+        self.path = directory / f"history{node.nodeid}"
+        serial = 1
+        while self.path.exists():
+            serial += 1
+            self.path = directory / f"history{node.nodeid}.{serial}"
+        self._output_path = self.path.with_name(f"{self.path.name}.out")
+        with self._output_path.open("w") as output:
+            self.process = node.popen(
+                [compiled("cpg_history"), group, self.path],
+                stdin=subprocess.PIPE,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+            )
+
+    def output(self) -> str:
+        """All it printed so far."""
+        return self._output_path.read_text()
+
+    def wait_output(self, word: str, timeout: float = PATIENCE) -> str:
+        """The rest of the first line that begins with `word`."""
+
+        def line() -> list[str]:
+            return [line for line in self.output().splitlines() if line.split(" ")[0] == word]
+
+        found = wait_until(line, timeout, lambda: f"{word!r} from the program on {self.node}: {self.output()}")
+        return found[0].partition(" ")[2]
+
+    @property
+    def pid(self) -> int:
+        """Its process id, the one that CPG knows."""
+        return self.process.pid
+
+    @property
+    def member(self) -> str:
+        """As a history names it: node:pid."""
+        return f"{self.node.nodeid}:{self.pid}"
+
+    def wait_ready(self) -> None:
+        """Until it has asked to join."""
+        self.wait_output("ready")
+
+    def command(self, text: str) -> None:
+        """One line of input."""
+        assert self.process.stdin is not None
+        self.process.stdin.write(text + "\n")
+        self.process.stdin.flush()
+
+    def send(self, count: int, smallest: int, largest: int, seed: int, pause_us: int = 0) -> None:
+        """Start to send `count` messages (0: until `stop_sending`)."""
+        self.command(f"send {count} {smallest} {largest} {seed} {pause_us}")
+
+    def stop_sending(self) -> None:
+        """No further messages."""
+        self.command("stop")
+
+    def sent(self) -> int:
+        """Messages sent in all by the sends that are done."""
+        totals = [line.split()[1] for line in self.output().splitlines() if line.startswith("sent ")]
+        return int(totals[-1]) if totals else 0
+
+    def wait_sends_done(self, sends: int, timeout: float) -> int:
+        """Wait for the end of the program's first `sends` sends; messages sent in all."""
+
+        def done() -> bool:
+            return self.output().count("sent ") >= sends
+
+        wait_until(done, timeout, lambda: f"program on {self.node} has sent: {self.output()}")
+        return self.sent()
+
+    def quit(self) -> History:
+        """Let it leave and end; its history."""
+        self.command("quit")
+        self.wait_output("hash")
+        assert self.process.wait(PATIENCE) == 0, self.output()
+        return self.history()
+
+    def history(self) -> History:
+        """What it wrote so far."""
+        return parse(self.path.read_text() if self.path.exists() else "", str(self.path))

@@ -1,0 +1,102 @@
+"""Frames that nobody should send: the ring stays up, every fault is counted, the log stays quiet."""
+
+from __future__ import annotations
+
+import random
+import struct
+
+import pytest
+
+from aisexec.totem import wire
+from aisexec.totem.types import RingId
+from tests.sim.network import Network
+from tests.wire.pcap import CAPTURES, datagrams
+
+
+def mutate(rng: random.Random, frame: bytes) -> bytes:
+    data = bytearray(frame)
+    for _ in range(rng.randint(1, 4)):
+        kind = rng.randrange(5)
+        if kind == 0 and data:
+            data[rng.randrange(len(data))] = rng.randrange(256)
+        elif kind == 1:
+            del data[rng.randrange(len(data) + 1) :]
+        elif kind == 2 and len(data) >= 4:
+            at = rng.randrange(len(data) - 3)
+            value = rng.choice([0, 1, 0x7FFFFFFF, 0x80000000, 0xFFFFFFFF, 385])
+            data[at : at + 4] = struct.pack("<I", value)
+        elif kind == 3:
+            data += rng.randbytes(rng.randrange(64))
+        else:
+            data += bytes(2000)
+    return bytes(data)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_mutated_frames_never_raise(seed: int) -> None:
+    rng = random.Random(seed)
+    frames = [d.payload for name in CAPTURES.glob("*.pcap") for d in datagrams(name.stem)]
+    net = Network([1, 2, 3], seed=seed)
+    net.start()
+    net.settle([1, 2, 3])
+    for _ in range(4000):
+        node = net.nodes[rng.choice([1, 2, 3])]
+        frame = bytearray(mutate(rng, rng.choice(frames)))
+        if rng.random() < 0.3 and len(frame) > 45 and frame[3] in (0, 1, 5):
+            offset = {0: 29, 1: 25, 5: 13}[frame[3]]  # make it one of our ring
+            frame[offset : offset + 12] = struct.pack("<IQ", *node.totem.ring_id)
+        node.totem.receive([(bytes(frame), "10.0.0.66")], net.now)
+        node.carry_out()
+        net.run(0.001)
+    for node in net.nodes.values():
+        core = node.totem._core
+        assert len(core.proc) <= 384
+        assert len(core.regular_q) <= 16384
+        assert sum(node.totem.stats.dropped.values()) > 100
+        complaints = [line for line in node.log if "Dropped a frame" in line]
+        assert len(complaints) < 200
+
+
+def test_random_bytes_are_counted_and_logged_once_per_sender() -> None:
+    net = Network([1])
+    net.start()
+    net.settle([1])
+    rng = random.Random(5)
+    node = net.nodes[1]
+    for _ in range(500):
+        node.totem.receive([(rng.randbytes(rng.randrange(100)), "10.0.0.66")], net.now)
+    node.carry_out()
+    assert sum(node.totem.stats.dropped.values()) == 500
+    assert 1 <= sum("10.0.0.66" in line for line in node.log) <= 4
+    net.settle([1])
+
+
+@pytest.mark.parametrize(
+    ("frame", "kind"),
+    [
+        (b"\x70\xc0\x03", "truncated"),
+        (bytes.fromhex("fefe03010000000000") + bytes(40), "version"),
+        (bytes.fromhex("c07003010000000000") + bytes(40), "byte_order"),
+        (bytes.fromhex("70c004010000000000") + bytes(40), "version"),
+        (bytes.fromhex("70c003090000000000") + bytes(40), "type"),
+        (wire.Join(9, 9, (), (), 1 << 63).pack(), "limit"),
+        (wire.Join(9, 9, (0,), (), 1).pack(), "nodeid"),
+        (wire.Join(1, 1, (1,), (), 1).pack(), "duplicate nodeid"),
+        (
+            wire.JOIN.pack(wire.JoinFixed(wire.header(wire.FrameType.JOIN, 9), 9, 0xFFFFFFFF, 5, 1)),
+            "limit",
+        ),
+        (
+            wire.CommitToken(9, 0, RingId(9, 5), 0, 0, (3, 2), (wire.CommitEntry(RingId(0, 0), 0, 0, 0),) * 2).pack(),
+            "nodeid",
+        ),
+    ],
+)
+def test_each_kind_has_its_counter(frame: bytes, kind: str) -> None:
+    net = Network([1])
+    net.start()
+    net.settle([1])
+    node = net.nodes[1]
+    node.totem.receive([(frame, "somebody")], net.now)
+    assert node.totem.stats.dropped[kind] == 1
+    assert node.totem.members == (1,)
