@@ -39,6 +39,8 @@ class History:
 
     name: str
     events: list[Event]
+    complete: bool = False
+    """All that was sent has arrived (see scenarios.fence): the last configuration can be compared, too."""
 
     @property
     def errors(self) -> list[str]:
@@ -69,11 +71,15 @@ class History:
         return [event.text for event in self.deliveries]
 
     def segments(self) -> list[Segment]:
-        """Cut at every configuration of totem; the first segment is what came before any."""
+        """Cut at every configuration of totem; the first segment is what came before any.
+
+        A program may be told its first configuration twice: because it is new, and because it asked.
+        """
         result = [Segment("")]
         for event in self.events:
             if event.kind == "T":
-                result.append(Segment(event.text))
+                if event.text != result[-1].ring:
+                    result.append(Segment(event.text))
             else:
                 result[-1].events.append(event.text)
         return result
@@ -84,14 +90,14 @@ class History:
         return max((later - earlier for earlier, later in itertools.pairwise(times)), default=0.0)
 
 
-def parse(text: str, name: str) -> History:
+def parse(text: str, name: str, *, complete: bool = False) -> History:
     """Reads what cpg_history writes; a last line that is not complete is left out."""
-    complete, _, _ = text.rpartition("\n")
+    whole_lines, _, _ = text.rpartition("\n")
     events = []
-    for line in complete.splitlines():
+    for line in whole_lines.splitlines():
         time, _, rest = line.partition(" ")
         events.append(Event(float(time), rest))
-    return History(name, events)
+    return History(name, events, complete)
 
 
 def disagreements(histories: Sequence[History]) -> list[str]:
@@ -113,13 +119,20 @@ def _disagreements_of_two(one: History, other: History) -> list[str]:
             continue
         # The first configuration is told to a program where it joined, in the middle of it.
         whole = index > 1 and match > 1
-        ended_here, ended_there = index + 1 == len(ones), match + 1 == len(others)
-        if not ended_here and not ended_there and ones[index + 1].ring == others[match + 1].ring:
-            if problem := _compare(segment.events, others[match].events, whole):
-                problems.append(f"{names} in [{segment.ring}] up to [{ones[index + 1].ring}]: {problem}")
-        elif problem := _order(segment.events, others[match].events):
+        if _next_ring(one, ones, index) == _next_ring(other, others, match):
+            problem = _compare(segment.events, others[match].events, whole)
+        else:
+            problem = _order(segment.events, others[match].events)
+        if problem:
             problems.append(f"{names} in [{segment.ring}]: {problem}")
     return problems
+
+
+def _next_ring(history: History, segments: Sequence[Segment], index: int) -> str:
+    """What the program went into from a configuration."""
+    if index + 1 < len(segments):
+        return segments[index + 1].ring
+    return "the end" if history.complete else f"the sudden end of {history.name}"
 
 
 def _compare(ones: Sequence[str], others: Sequence[str], whole: bool) -> str:

@@ -41,6 +41,7 @@ class Node(ABC):
         self.started_at = 0
         """Position in the log where the present run begins."""
         self._process: subprocess.Popen[bytes] | None = None
+        self._pids: list[int] = []
         self._programs: list[subprocess.Popen[str]] = []
 
     @abstractmethod
@@ -75,6 +76,7 @@ class Node(ABC):
             stdout=(self.directory / "output").open("ab"),
             stderr=subprocess.STDOUT,
         )
+        self._pids.append(self._process.pid)
         wait_until(
             lambda: self.log.mark() > self.started_at or not self.running,
             PATIENCE,
@@ -168,6 +170,8 @@ class Node(ABC):
                     stream.close()
         if self.running:
             self.kill()
+        for pid in self._pids:
+            process.remove_shared_memory_of(pid)
 
 
 class StockNode(Node):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from pathlib import Path
 
 TICKS = os.sysconf("SC_CLK_TCK")
@@ -39,3 +40,9 @@ def state(pid: int) -> str:
 def shared_memory_of(pid: int) -> list[str]:
     """Names below /dev/shm that libqb's naming gives to the server with that process id."""
     return sorted(name for name in os.listdir("/dev/shm") if name.startswith(f"qb-{pid}-"))
+
+
+def remove_shared_memory_of(pid: int) -> None:
+    """What an executive leaves behind that was killed."""
+    for name in shared_memory_of(pid):
+        shutil.rmtree(f"/dev/shm/{name}", ignore_errors=True)

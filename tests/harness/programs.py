@@ -33,6 +33,7 @@ class HistoryProgram:
 
     def __init__(self, node: Node, group: str, directory: Path) -> None:
         self.node = node
+        self._sends = 0
         directory.mkdir(parents=True, exist_ok=True)
         self.path = directory / f"history{node.nodeid}"
         serial = 1
@@ -83,6 +84,7 @@ class HistoryProgram:
 
     def send(self, count: int, smallest: int, largest: int, seed: int, pause_us: int = 0) -> None:
         """Start to send `count` messages (0: until `stop_sending`)."""
+        self._sends += 1
         self.command(f"send {count} {smallest} {largest} {seed} {pause_us}")
 
     def stop_sending(self) -> None:
@@ -94,22 +96,24 @@ class HistoryProgram:
         totals = [line.split()[1] for line in self.output().splitlines() if line.startswith("sent ")]
         return int(totals[-1]) if totals else 0
 
-    def wait_sends_done(self, sends: int, timeout: float) -> int:
-        """Wait for the end of the program's first `sends` sends; messages sent in all."""
+    def wait_sends_done(self, timeout: float) -> None:
+        """Wait for the end of all sends that were asked for."""
+        wait_until(
+            lambda: self.output().count("sent ") >= self._sends,
+            timeout,
+            lambda: f"program on {self.node} has sent {self._sends} times: {self.output()}",
+        )
 
-        def done() -> bool:
-            return self.output().count("sent ") >= sends
+    def history(self, *, complete: bool = False) -> History:
+        """What it wrote so far; `complete` when everything sent is known to have arrived."""
+        return parse(self.path.read_text(), self.path.name, complete=complete)
 
-        wait_until(done, timeout, lambda: f"program on {self.node} has sent: {self.output()}")
-        return self.sent()
+    def has_delivered(self, member: str, number: int) -> bool:
+        """Did it get the message of `member` with that number?"""
+        return f" D {member.replace(':', ' ')} {number} " in self.path.read_text()
 
-    def quit(self) -> History:
-        """Let it leave and end; its history."""
+    def quit(self) -> None:
+        """Let it leave and end."""
         self.command("quit")
         self.wait_output("hash")
         assert self.process.wait(PATIENCE) == 0, self.output()
-        return self.history()
-
-    def history(self) -> History:
-        """What it wrote so far."""
-        return parse(self.path.read_text() if self.path.exists() else "", str(self.path))
