@@ -17,7 +17,7 @@ A field may be another structure (use ``Nested``); padding is written as zeros a
 from __future__ import annotations
 
 import struct
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from typing import Annotated, Any, Generic, NamedTuple, TypeVar, cast, get_type_hints
 
 U8 = Annotated[int, "B"]
@@ -148,6 +148,10 @@ class Layout(Generic[T]):
         self.size = self.struct.size
         self._widths = widths
         self._flat = all(count == 1 and not isinstance(kind, Nested | Array) for count, kind in widths)
+        # One Python expression each way: structures are taken apart and put together per message.
+        self._build: Callable[[tuple[Any, ...]], T] = _compile("leaves", *_builder(self, 0, {}))
+        flat = f"({_flattener(self, 'value')})"
+        self._leaves: Callable[[Any], tuple[Any, ...]] = _compile("value", flat, {"fill": _fill})
 
     def offset_of(self, name: str) -> int:
         """Offset in bytes of field `name`."""
@@ -163,7 +167,7 @@ class Layout(Generic[T]):
             ) from None
         if self._flat:
             return self.cls(*leaves)
-        return self._build(iter(leaves))
+        return self._build(leaves)
 
     def pack(self, value: T) -> bytes:
         """The structure's bytes, padding zero; raises struct.error when a value does not fit."""
@@ -192,26 +196,43 @@ class Layout(Generic[T]):
             else:
                 yield base + field.offset, prefix + field.name, item
 
-    def _build(self, leaves: Iterator[Any]) -> T:
-        values: list[Any] = []
-        for count, kind in self._widths:
-            if isinstance(kind, Nested):
-                values.append(kind.layout._build(leaves))
-            elif isinstance(kind, Array):
-                values.append(tuple(next(leaves) for _ in range(count)))
-            else:
-                values.append(next(leaves))
-        return self.cls(*values)
 
-    def _leaves(self, value: Sequence[Any]) -> Iterator[Any]:
-        for (count, kind), item in zip(self._widths, value, strict=True):
-            if isinstance(kind, Nested):
-                yield from kind.layout._leaves(item)
-            elif isinstance(kind, Array):
-                yield from item
-                yield from (0,) * (count - len(item))
-            else:
-                yield item
+def _compile(parameter: str, expression: str, names: dict[str, Any]) -> Callable[[Any], Any]:
+    return cast("Callable[[Any], Any]", eval(f"lambda {parameter}: {expression}", names))
+
+
+def _builder(layout: Layout[Any], first: int, names: dict[str, Any]) -> tuple[str, dict[str, Any]]:
+    """An expression that makes the structure from the tuple `leaves`, and the names it uses."""
+    parts = []
+    for count, kind in layout._widths:
+        if isinstance(kind, Nested):
+            parts.append(_builder(kind.layout, first, names)[0])
+        elif isinstance(kind, Array):
+            parts.append(f"leaves[{first}:{first + count}]")
+        else:
+            parts.append(f"leaves[{first}]")
+        first += count
+    name = f"cls{len(names)}"
+    names[name] = layout.cls
+    return f"{name}({', '.join(parts)})", names
+
+
+def _flattener(layout: Layout[Any], value: str) -> str:
+    """The items of a tuple expression with all leaves of the structure `value`."""
+    parts = []
+    for index, (count, kind) in enumerate(layout._widths):
+        item = f"{value}[{index}]"
+        if isinstance(kind, Nested):
+            parts.append(_flattener(kind.layout, item))
+        elif isinstance(kind, Array):
+            parts.append(f"*fill({item}, {count})")
+        else:
+            parts.append(f"{item},")
+    return " ".join(part if part.endswith(",") else part + "," for part in parts)
+
+
+def _fill(items: tuple[int, ...], count: int) -> tuple[int, ...]:
+    return tuple(items) + (0,) * (count - len(items))
 
 
 def _leaf_count(kind: object) -> int:

@@ -120,7 +120,10 @@ def _disagreements_of_two(one: History, other: History) -> list[str]:
         # The first configuration is told to a program where it joined, in the middle of it.
         whole = index > 1 and match > 1
         if _next_ring(one, ones, index) == _next_ring(other, others, match):
-            problem = _compare(segment.events, others[match].events, whole)
+            mine, theirs = segment.events, others[match].events
+            if ones[index - 1].ring != others[match - 1].ring:
+                mine, theirs = _without_straddling(mine, theirs), _without_straddling(theirs, mine)
+            problem = _compare(mine, theirs, whole)
         else:
             problem = _order(segment.events, others[match].events)
         if problem:
@@ -133,6 +136,38 @@ def _next_ring(history: History, segments: Sequence[Segment], index: int) -> str
     if index + 1 < len(segments):
         return segments[index + 1].ring
     return "the end" if history.complete else f"the sudden end of {history.name}"
+
+
+def _without_straddling(ones: Sequence[str], others: Sequence[str]) -> list[str]:
+    """Leaves out what began in the previous configuration, which the other program was not in.
+
+    A message is cut into frames; when the ring changes between two of them, the rest follows in the
+    new ring, and only who has the beginning can deliver it: one message of each sender at most.
+    """
+    straddling = set()
+    theirs = _first_messages(others)
+    for sender, (first, *second) in _first_messages(ones).items():
+        if first not in theirs.get(sender, [])[:1] and second == theirs.get(sender, [])[:1]:
+            straddling.add(first)
+    result = []
+    for text in ones:
+        if text in straddling:
+            straddling.remove(text)
+        else:
+            result.append(text)
+    return result
+
+
+def _first_messages(events: Sequence[str]) -> dict[tuple[str, str], list[str]]:
+    """The first two messages of each sender."""
+    result: dict[tuple[str, str], list[str]] = {}
+    for text in events:
+        if text.startswith("D"):
+            _, node, pid, _ = text.split(" ", 3)
+            of_sender = result.setdefault((node, pid), [])
+            if len(of_sender) < 2:
+                of_sender.append(text)
+    return result
 
 
 def _compare(ones: Sequence[str], others: Sequence[str], whole: bool) -> str:
