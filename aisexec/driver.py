@@ -23,7 +23,16 @@ from aisexec.executive import (
     Shutdown,
 )
 from aisexec.net.base import LinkChange, Transport
-from aisexec.totem.types import LOG_ERR, LOG_NOTICE, Broadcast, InterfaceCheck, Log, StoreRingId, Unicast
+from aisexec.totem.types import (
+    LOG_ERR,
+    LOG_NOTICE,
+    Broadcast,
+    InterfaceCheck,
+    Log,
+    RingId,
+    StoreRingId,
+    Unicast,
+)
 from ipc.server_connection import Connection
 from ipc.ringset import Credentials
 from ipc.server import Server
@@ -60,8 +69,10 @@ class Driver:
         storage: Storage,
         log: LogLine,
         *,
+        on_membership: Callable[[str], object] = lambda text: None,
         sysv: bool = False,
     ) -> None:
+        """on_membership: told in one line whenever services are in step on a new ring."""
         self._executive = executive = make_executive(self)
         self._transport = transport
         self._storage = storage
@@ -74,6 +85,8 @@ class Driver:
             log=lambda priority, text: log("MAIN", priority, text),
             sysv=sysv,
         )
+        self._on_membership = on_membership
+        self._told_ring: RingId | None = None
         self._timer: Timer | None = None
         self._timer_at = float("inf")
         self._carrying = False
@@ -192,6 +205,15 @@ class Driver:
             self._server.set_flow_level(service, level)
         self._server.flush()
         self._arm_timer()
+        self._tell_membership()
+
+    def _tell_membership(self) -> None:
+        executive = self._executive
+        ring_id = executive.totem.ring_id
+        if ring_id != self._told_ring and executive.ready and not executive.sync.running:
+            self._told_ring = ring_id
+            members = " ".join(map(str, executive.totem.members))
+            self._on_membership(f"ring {ring_id}, members {members}")
 
     def _carry_out_batch(self, effects: Sequence[ExecutiveEffect]) -> None:
         broadcast: list[bytes] = []

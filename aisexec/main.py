@@ -175,11 +175,13 @@ def _serve(
     def make_executive(buffers: Buffers) -> Executive:
         return Executive(config.totem, config.network.nodeid, ring_seq, executive_options(config), buffers)
 
+    notifier = Notifier()
     driver = Driver(
         make_executive,
         transport,
         ring_id_file,
         logger.log,
+        on_membership=notifier.status,
         sysv=config.system.ipc_semaphores == "sysv",
     )
     apply_scheduling(scheduling, log_main)
@@ -191,7 +193,6 @@ def _serve(
     except OSError as error:
         raise NetError(error.strerror or str(error), ExitCode.INIT_SERVICES) from None
     startup.succeeded()
-    notifier = Notifier()
     notifier.ready(f"node {config.network.nodeid}, looking for the others")
     # What start-up made lives as long as we do: keep it out of every later collection.
     gc.collect()

@@ -7,6 +7,7 @@ went through the same configuration and on into the same next one have seen the 
 from __future__ import annotations
 
 import itertools
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
@@ -29,7 +30,7 @@ class Segment:
     """What was seen in one configuration of totem: from its T line up to the next."""
 
     ring: str
-    """The T line; empty before the first."""
+    """The T line; empty when there was none."""
     events: list[str] = field(default_factory=list)
 
 
@@ -40,7 +41,14 @@ class History:
     name: str
     events: list[Event]
     complete: bool = False
-    """All that was sent has arrived (see scenarios.fence): the last configuration can be compared, too."""
+    """All that was sent has arrived (`scenarios.Group.histories`): the last configuration can be compared, too."""
+    may_miss: int = 1
+    """Messages of each sender that it may miss in a configuration which it entered from another one.
+
+    A message is cut into frames.  When the ring changes between two of them, the rest follows in the new
+    ring, and only who has the beginning can deliver it.  corosync also drops all complete messages of
+    that sender up to the next frame that ends with one.
+    """
 
     @property
     def errors(self) -> list[str]:
@@ -71,17 +79,18 @@ class History:
         return [event.text for event in self.deliveries]
 
     def segments(self) -> list[Segment]:
-        """Cut at every configuration of totem; the first segment is what came before any.
+        """Cut at every configuration of totem; the first segment begins with the program's own join.
 
         A program may be told its first configuration twice: because it is new, and because it asked.
         """
         result = [Segment("")]
         for event in self.events:
-            if event.kind == "T":
-                if event.text != result[-1].ring:
-                    result.append(Segment(event.text))
-            else:
+            if event.kind != "T":
                 result[-1].events.append(event.text)
+            elif not result[-1].ring:
+                result[-1].ring = event.text
+            elif event.text != result[-1].ring:
+                result.append(Segment(event.text))
         return result
 
     def longest_gap(self, since: float, until: float) -> float:
@@ -90,14 +99,14 @@ class History:
         return max((later - earlier for earlier, later in itertools.pairwise(times)), default=0.0)
 
 
-def parse(text: str, name: str, *, complete: bool = False) -> History:
+def parse(text: str, name: str) -> History:
     """Reads what cpg_history writes; a last line that is not complete is left out."""
     whole_lines, _, _ = text.rpartition("\n")
     events = []
     for line in whole_lines.splitlines():
         time, _, rest = line.partition(" ")
         events.append(Event(float(time), rest))
-    return History(name, events, complete)
+    return History(name, events)
 
 
 def disagreements(histories: Sequence[History]) -> list[str]:
@@ -108,80 +117,91 @@ def disagreements(histories: Sequence[History]) -> list[str]:
     return problems
 
 
+class View(NamedTuple):
+    """One configuration as one program lived through it."""
+
+    history: History
+    events: Sequence[str]
+    first: bool
+    """The program joined in it."""
+    came_from: str
+    """T line of the configuration before."""
+    went_to: str
+    """And of the one after."""
+
+
+def _views(history: History) -> dict[str, View]:
+    segments = history.segments()
+    last = "the end" if history.complete else f"sudden end of {history.name}"
+    rings = [f"start of {history.name}", *(segment.ring for segment in segments), last]
+    return {
+        segment.ring: View(history, segment.events, index == 0, rings[index], rings[index + 2])
+        for index, segment in enumerate(segments)
+    }
+
+
 def _disagreements_of_two(one: History, other: History) -> list[str]:
+    ones, others = _views(one), _views(other)
     problems = []
-    names = f"{one.name} and {other.name}"
-    ones, others = one.segments(), other.segments()
-    position = {segment.ring: index for index, segment in enumerate(others) if segment.ring}
-    for index, segment in enumerate(ones):
-        match = position.get(segment.ring)
-        if match is None:
-            continue
-        # The first configuration is told to a program where it joined, in the middle of it.
-        whole = index > 1 and match > 1
-        if _next_ring(one, ones, index) == _next_ring(other, others, match):
-            mine, theirs = segment.events, others[match].events
-            if ones[index - 1].ring != others[match - 1].ring:
-                mine, theirs = _without_straddling(mine, theirs), _without_straddling(theirs, mine)
-            problem = _compare(mine, theirs, whole)
+    for ring in ones.keys() & others.keys():
+        mine, theirs = ones[ring], others[ring]
+        if mine.went_to == theirs.went_to:
+            problem = _compare_whole(mine, theirs)
         else:
-            problem = _order(segment.events, others[match].events)
+            problem = _compare_order(mine.events, theirs.events)
         if problem:
-            problems.append(f"{names} in [{segment.ring}]: {problem}")
+            problems.append(f"{one.name} and {other.name} in [{ring}]: {problem}")
     return problems
 
 
-def _next_ring(history: History, segments: Sequence[Segment], index: int) -> str:
-    """What the program went into from a configuration."""
-    if index + 1 < len(segments):
-        return segments[index + 1].ring
-    return "the end" if history.complete else f"the sudden end of {history.name}"
-
-
-def _without_straddling(ones: Sequence[str], others: Sequence[str]) -> list[str]:
-    """Leaves out what began in the previous configuration, which the other program was not in.
-
-    A message is cut into frames; when the ring changes between two of them, the rest follows in the
-    new ring, and only who has the beginning can deliver it: one message of each sender at most.
-    """
-    straddling = set()
-    theirs = _first_messages(others)
-    for sender, (first, *second) in _first_messages(ones).items():
-        if first not in theirs.get(sender, [])[:1] and second == theirs.get(sender, [])[:1]:
-            straddling.add(first)
-    result = []
-    for text in ones:
-        if text in straddling:
-            straddling.remove(text)
-        else:
-            result.append(text)
-    return result
-
-
-def _first_messages(events: Sequence[str]) -> dict[tuple[str, str], list[str]]:
-    """The first two messages of each sender."""
-    result: dict[tuple[str, str], list[str]] = {}
-    for text in events:
-        if text.startswith("D"):
-            _, node, pid, _ = text.split(" ", 3)
-            of_sender = result.setdefault((node, pid), [])
-            if len(of_sender) < 2:
-                of_sender.append(text)
-    return result
-
-
-def _compare(ones: Sequence[str], others: Sequence[str], whole: bool) -> str:
-    """Equal, or when one joined meanwhile: one the end of the other."""
-    if not whole:
-        common = min(len(ones), len(others))
-        ones, others = ones[len(ones) - common :], others[len(others) - common :]
+def _compare_whole(mine: View, theirs: View) -> str:
+    """They went through the configuration together, from the later one's join on."""
+    ones, others = mine.events, theirs.events
+    if mine.first and ones and ones[0] in others:
+        others = others[others.index(ones[0]) :]
+    elif theirs.first and others and others[0] in ones:
+        ones = ones[ones.index(others[0]) :]
+    elif mine.first or theirs.first:
+        return "none of them saw the other join"
+    if mine.came_from != theirs.came_from:
+        ones, others = (
+            _without_missed(ones, others, theirs.history.may_miss),
+            _without_missed(others, ones, mine.history.may_miss),
+        )
     for number, (left, right) in enumerate(itertools.zip_longest(ones, others)):
         if left != right:
             return f"event {number} of {len(ones)} and {len(others)} is {left!r} and {right!r}"
     return ""
 
 
-def _order(ones: Sequence[str], others: Sequence[str]) -> str:
+def _without_missed(ones: Sequence[str], others: Sequence[str], may_miss: int) -> Sequence[str]:
+    """Leaves out what the other may miss: some messages of each sender, before all that it has."""
+    theirs = _by_sender(others)
+    left_out: Counter[str] = Counter()
+    for sender, messages in _by_sender(ones).items():
+        arrived = theirs.get(sender, [])
+        missed = len(messages) - len(arrived)
+        if 0 < missed <= may_miss and messages[missed:] == arrived:
+            left_out.update(messages[:missed])
+    result = []
+    for text in ones:
+        if left_out[text]:
+            left_out[text] -= 1
+        else:
+            result.append(text)
+    return result
+
+
+def _by_sender(events: Sequence[str]) -> dict[tuple[str, str], list[str]]:
+    result: dict[tuple[str, str], list[str]] = {}
+    for text in events:
+        if text.startswith("D"):
+            _, node, pid, _ = text.split(" ", 3)
+            result.setdefault((node, pid), []).append(text)
+    return result
+
+
+def _compare_order(ones: Sequence[str], others: Sequence[str]) -> str:
     """They parted: what both got, they got in the same order."""
     mine, theirs = set(ones), set(others)
     common_ones = [text for text in ones if text in theirs and _unique(text)]

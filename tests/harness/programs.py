@@ -106,7 +106,11 @@ class HistoryProgram:
 
     def history(self, *, complete: bool = False) -> History:
         """What it wrote so far; `complete` when everything sent is known to have arrived."""
-        return parse(self.path.read_text(), self.path.name, complete=complete)
+        history = parse(self.path.read_text(), self.path.name)
+        history.complete = complete
+        if self.node.kind == "stock":
+            history.may_miss = len(history.events)
+        return history
 
     def has_delivered(self, member: str, number: int) -> bool:
         """Did it get the message of `member` with that number?"""
