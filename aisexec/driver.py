@@ -33,9 +33,9 @@ from aisexec.totem.types import (
     StoreRingId,
     Unicast,
 )
-from ipc.server_connection import Connection
 from ipc.ringset import Credentials
 from ipc.server import Server
+from ipc.server_connection import Connection
 
 LogLine = Callable[[str, int, str], None]
 """subsystem, priority, text"""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping, Sequence
 
 History = Sequence[tuple[object, ...]]
@@ -25,11 +26,11 @@ def by_configuration(history: History) -> dict[object, list[tuple[object, ...]]]
 def successors(history: History) -> dict[object, object]:
     """For each regular configuration the one installed next."""
     rings = [event[1] for event in history if event[0] == "R"]
-    return dict(zip(rings, rings[1:], strict=False))
+    return dict(itertools.pairwise(rings))
 
 
 def check_virtual_synchrony(histories: Mapping[object, History]) -> int:
-    """Members that share two consecutive configurations delivered the same in the first; returns pairs seen."""
+    """Members that share two consecutive configurations delivered the same in the first; returns pairs."""
     pairs = 0
     items = list(histories.items())
     for i, (a, history_a) in enumerate(items):
