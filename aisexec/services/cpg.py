@@ -341,7 +341,8 @@ class Cpg(Service):
         else:
             error = CsError.OK
             handle = next(self._handles)
-            group = group_name(request)
+            # For the other types the library leaves the name uninitialised.
+            group = group_name(request) if request.iteration_type == IterationType.ONE_GROUP else b""
             cpg.iterations[handle] = iter(snapshot(self.processes, request.iteration_type, group))
         answer = IterationInitializeResponse(
             CpgResponse.ITERATION_INITIALIZE, ITERATION_INITIALIZE_RESPONSE.size, error, handle

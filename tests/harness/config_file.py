@@ -29,7 +29,8 @@ class Settings:
 def section(name: str, keys: Section, inner: str = "") -> str:
     """One section of the file; values that are True and False become yes and no."""
     words = {True: "yes", False: "no"}
-    lines = [f"    {key}: {words[value] if isinstance(value, bool) else value}" for key, value in keys.items()]
+    plain = {key: words[value] if isinstance(value, bool) else value for key, value in keys.items()}
+    lines = [f"    {key}: {value}" for key, value in plain.items()]
     return "\n".join([f"{name} {{", *lines, *([inner] if inner else []), "}"]) + "\n"
 
 

@@ -41,7 +41,7 @@ class History:
     name: str
     events: list[Event]
     complete: bool = False
-    """All that was sent has arrived (`scenarios.Group.histories`): the last configuration can be compared, too."""
+    """All that was sent has arrived (see `scenarios.Group.histories`): the last configuration counts, too."""
     may_miss: int = 1
     """Messages of each sender that it may miss in a configuration which it entered from another one.
 
@@ -59,20 +59,6 @@ class History:
     def deliveries(self) -> list[Event]:
         """Messages only."""
         return [event for event in self.events if event.kind == "D"]
-
-    def delivered_from(self, member: str) -> int:
-        """Messages of one sender, `node:pid`."""
-        start = f"D {member.replace(':', ' ')} "
-        return sum(event.text.startswith(start) for event in self.events)
-
-    @property
-    def members(self) -> frozenset[str]:
-        """The group at the end."""
-        for event in reversed(self.events):
-            if event.kind == "C":
-                listed = event.text.split(" ")[1]
-                return frozenset() if listed == "-" else frozenset(listed.split(","))
-        return frozenset()
 
     def sequence(self) -> list[str]:
         """The messages, without times."""

@@ -159,8 +159,8 @@ class Node(ABC):
         assert program.returncode == 0, f"{arguments[0]} on {self}: {program.returncode}\n{output}"
         return output
 
-    def close(self) -> None:
-        """End everything on this host, gently where possible."""
+    def end_programs(self) -> None:
+        """Kill what `popen` started and still runs."""
         for program in self._programs:
             if program.poll() is None:
                 program.kill()
@@ -168,6 +168,11 @@ class Node(ABC):
             for stream in (program.stdin, program.stdout):
                 if stream is not None:
                     stream.close()
+        self._programs.clear()
+
+    def close(self) -> None:
+        """End everything on this host."""
+        self.end_programs()
         if self.running:
             self.kill()
         for pid in self._pids:

@@ -46,3 +46,5 @@ def remove_shared_memory_of(pid: int) -> None:
     """What an executive leaves behind that was killed."""
     for name in shared_memory_of(pid):
         shutil.rmtree(f"/dev/shm/{name}", ignore_errors=True)
+    for part in ("header", "data"):
+        Path(f"/dev/shm/qb-corosync-{pid}-blackbox-{part}").unlink(missing_ok=True)

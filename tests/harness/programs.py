@@ -59,7 +59,7 @@ class HistoryProgram:
         def line() -> list[str]:
             return [line for line in self.output().splitlines() if line.split(" ")[0] == word]
 
-        found = wait_until(line, timeout, lambda: f"{word!r} from the program on {self.node}: {self.output()}")
+        found = wait_until(line, timeout, lambda: f"{word!r} from program on {self.node}: {self.output()}")
         return found[0].partition(" ")[2]
 
     @property
@@ -112,9 +112,21 @@ class HistoryProgram:
             history.may_miss = len(history.events)
         return history
 
+    # Quick looks at a history that may be long, for waiting.
+
     def has_delivered(self, member: str, number: int) -> bool:
         """Did it get the message of `member` with that number?"""
         return f" D {member.replace(':', ' ')} {number} " in self.path.read_text()
+
+    def delivered(self) -> int:
+        """Messages it got so far."""
+        return self.path.read_text().count(" D ")
+
+    def members(self) -> frozenset[str]:
+        """The group as it was told last."""
+        text = self.path.read_text()
+        words = text[text.rfind(" C ") :].split(maxsplit=2)
+        return frozenset(words[1].split(",")) if len(words) == 3 else frozenset()
 
     def quit(self) -> None:
         """Let it leave and end."""

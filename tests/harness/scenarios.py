@@ -7,9 +7,10 @@ while it happens; in the end their histories have to agree (`tests.harness.histo
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from pathlib import Path
+from typing import NamedTuple
 
 from tests.harness.cluster import FORMATION_TIMEOUT, Cluster
 from tests.harness.history import History, disagreements
@@ -22,6 +23,7 @@ TRAFFIC_TIMEOUT = 60.0
 """Seconds for everything sent in a scenario to arrive everywhere."""
 
 FENCE_SIZE = 24
+LOSS_PERCENT = 5
 NODE_DOWN = 3
 """Reason of cpg_address: the node is gone."""
 
@@ -29,13 +31,14 @@ _groups = itertools.count(1)
 
 
 class Group:
-    """One program on each node, all in one group; a node that came back gets a new one."""
+    """One program on each of some nodes (all), in one group; a node that came back gets a new one."""
 
-    def __init__(self, cluster: Cluster, directory: Path) -> None:
+    def __init__(self, cluster: Cluster, directory: Path, nodeids: Iterable[int] | None = None) -> None:
         self.name = f"group{next(_groups)}"
         self.directory = directory / self.name
         self.cluster = cluster
-        self.programs = {nodeid: self._start(node) for nodeid, node in cluster.nodes.items()}
+        chosen = cluster.nodes if nodeids is None else nodeids
+        self.programs = {nodeid: self._start(cluster[nodeid]) for nodeid in chosen}
         self.ended: list[HistoryProgram] = []
         """Those whose node was killed under them."""
         self.wait_members()
@@ -65,10 +68,10 @@ class Group:
         members = frozenset(program.member for program in self.programs.values())
 
         def agreed(program: HistoryProgram) -> bool:
-            return program.history().members == members
+            return program.members() == members
 
         def explain(program: HistoryProgram) -> str:
-            return f"{program.path} has {sorted(program.history().members)}, not {sorted(members)}"
+            return f"{program.path} has {sorted(program.members())}, not {sorted(members)}"
 
         for program in self.programs.values():
             wait_until(partial(agreed, program), FORMATION_TIMEOUT, partial(explain, program))
@@ -209,15 +212,16 @@ def one_way_cut(cluster: Cluster, directory: Path, nodeid: int) -> None:
     end_merged(cluster, group)
 
 
-def lossy_node(cluster: Cluster, directory: Path, nodeid: int, percent: int) -> None:
-    """Some of what is sent to a node never arrives; nobody misses anything."""
+def lossy_node(cluster: Cluster, directory: Path, nodeid: int) -> None:
+    """One frame in twenty never arrives at a node; nobody misses a message."""
     group = Group(cluster, directory)
-    cluster.faults[nodeid].drop_percent = percent
+    cluster.faults[nodeid].drop_percent = LOSS_PERCENT
     cluster.faults[nodeid].apply()
     try:
         group.send_all(400, 1, 20_000)
         group.wait_sent()
         histories = group.histories()
+        assert cluster.faults[nodeid].dropped() > 0
     finally:
         cluster.heal()
     problems = disagreements(histories)
@@ -251,20 +255,44 @@ def end_merged(cluster: Cluster, group: Group) -> None:
 
 def wait_traffic(programs: Iterable[HistoryProgram], messages: int = 30) -> None:
     """Until each program got some more messages."""
-    watched = [(program, len(program.history().deliveries)) for program in programs]
+    watched = [(program, program.delivered()) for program in programs]
 
     def more(program: HistoryProgram, before: int) -> bool:
-        return len(program.history().deliveries) >= before + messages
+        return program.delivered() >= before + messages
 
     for program, before in watched:
-        wait_until(
-            partial(more, program, before), TRAFFIC_TIMEOUT, f"{messages} messages more in {program.path}", 0.1
-        )
+        what = f"{messages} messages more in {program.path}"
+        wait_until(partial(more, program, before), TRAFFIC_TIMEOUT, what, 0.1)
 
 
 def left_with_reason(program: HistoryProgram, member: str, reason: int) -> bool:
     """Was the program told that `member` left, and why?"""
-    wanted = f"{member}:{reason}"
-    return any(
-        wanted in event.text.split(" ")[2].split(",") for event in program.history().events if event.kind == "C"
-    )
+    changes = (event.text.split(" ") for event in program.history().events if event.kind == "C")
+    return any(f"{member}:{reason}" in left.split(",") for _, _, left, _ in changes)
+
+
+class Scenario(NamedTuple):
+    """A scenario with its victim: the first node, which is the ring's representative, or the last one."""
+
+    name: str
+    run: Callable[[Cluster, Path, int], object]
+    last: bool
+
+
+def _without_victim(cluster: Cluster, directory: Path, _: int) -> None:
+    total_order(cluster, directory)
+
+
+SCENARIOS = [
+    Scenario("total_order", _without_victim, False),
+    *(
+        Scenario(f"{run.__name__}-{'last' if last else 'first'}", run, last)
+        for run in (kill_and_restart, pause_and_resume, cut_and_heal, one_way_cut, lossy_node, orderly_leave)
+        for last in (False, True)
+    ),
+]
+
+
+def check(scenario: Scenario, cluster: Cluster, directory: Path) -> None:
+    """Run it; AssertionError when the ring did not stand it."""
+    scenario.run(cluster, directory, max(cluster.nodes) if scenario.last else min(cluster.nodes))

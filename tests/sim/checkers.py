@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Mapping, Sequence
+from typing import NamedTuple
 
 History = Sequence[tuple[object, ...]]
 
@@ -91,3 +92,87 @@ def describe_difference(a: Sequence[tuple[object, ...]], b: Sequence[tuple[objec
     at = next((i for i, (x, y) in enumerate(zip(a, b, strict=False)) if x != y), min(len(a), len(b)))
     brief = [[(e[1], bytes(e[2])[:16]) for e in s[at : at + 3]] for s in (a, b)]  # type: ignore[call-overload]
     return f"at {at} of {len(a)} and {len(b)}: {brief[0]} against {brief[1]}"
+
+
+# What closed process groups promise their programs: histories of tests.sim.executives.Program.
+
+
+def check_views(name: object, history: History) -> None:
+    """Each view follows from the one before; who joins was not in it, who leaves was."""
+    members: set[object] | None = None
+    for event in history:
+        if event[0] != "V":
+            continue
+        now, left, joined = (list(part) for part in event[1:])  # type: ignore[call-overload]
+        gone, new = {entry[:2] for entry in left}, {entry[:2] for entry in joined}
+        assert now == sorted(set(now)), f"{name}: members unsorted or twice: {now}"
+        assert gone or new, f"{name}: a view without a change"
+        assert not gone & set(now), f"{name}: left and still there"
+        assert new <= set(now), f"{name}: joined and not there"
+        if members is not None:
+            assert gone <= members, f"{name}: {gone - members} left that were not there"
+            assert not new & members, f"{name}: {new & members} joined that were there"
+            assert set(now) == (members - gone) | new, f"{name}: {members} -{gone} +{new} gives {now}"
+        members = set(now)
+
+
+class Segment(NamedTuple):
+    """What a program saw in one regular configuration, for as long as it was a member of its group."""
+
+    base: tuple[object, ...]
+    """Rings since the last one that was synchronised, which is the first."""
+    seen: list[tuple[object, ...]]
+    synchronised_at: int
+    """Index in `seen` at which synchronisation was through."""
+    follower: object
+
+
+def segments(history: History) -> dict[object, Segment]:
+    """By ring; only whole ones, from the installation of a ring to that of the next."""
+    result: dict[object, Segment] = {}
+    joined = False
+    base: tuple[object, ...] = ()
+    ring: object = None
+    seen: list[tuple[object, ...]] = []
+    at = -1
+    for event in history:
+        if event[0] == "R":
+            if ring is not None:
+                result[ring] = Segment(base, seen, at, event[1])
+            if at >= 0:
+                base = (ring,)
+            elif ring is not None:
+                base = (*base, ring)
+            ring = event[1] if joined else None
+            seen, at = [], -1
+        elif event[0] == "S":
+            at = len(seen)
+        elif event[0] in "DPV":
+            joined = True
+            seen.append(event)
+    return result
+
+
+def check_groups(histories: Mapping[object, History]) -> int:
+    """Members of one group that go through the same configurations see the same, views included.
+
+    Returns how many shared, whole segments with messages were compared.
+    """
+    for name, history in histories.items():
+        check_views(name, history)
+    compared = 0
+    cut = {name: segments(history) for name, history in histories.items()}
+    names = list(cut)
+    for i, a in enumerate(names):
+        for b in names[i + 1 :]:
+            for ring in cut[a].keys() & cut[b].keys():
+                one, two = cut[a][ring], cut[b][ring]
+                if one.follower != two.follower:
+                    continue
+                assert (one.synchronised_at < 0) == (two.synchronised_at < 0), f"{a}, {b}: {ring} in step?"
+                left, right = one.seen, two.seen
+                if one.base != two.base:  # their views before differ, and so what the merge changes
+                    left, right = left[max(0, one.synchronised_at) :], right[max(0, two.synchronised_at) :]
+                assert left == right, f"{a} and {b} differ in ring {ring}: {left} against {right}"
+                compared += bool(left)
+    return compared

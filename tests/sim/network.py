@@ -7,6 +7,7 @@ import itertools
 import random
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from typing import Generic, Protocol, TypeVar
 
 from aisexec.totem.settings import Settings
 from aisexec.totem.stack import Totem
@@ -43,6 +44,33 @@ class Application:
         self.history.append(("P",))
 
 
+class Machine(Protocol):
+    """What is fed with frames and time: a protocol stack, or an executive with one inside."""
+
+    def start(self, now: float) -> None: ...
+    def receive(self, frames: Sequence[tuple[bytes, str]], now: float) -> None: ...
+    def handle_timer(self, now: float) -> None: ...
+    def next_timer(self) -> float | None: ...
+
+
+class Member(Protocol):
+    """A machine on the network: it carries out the machine's effects."""
+
+    nodeid: int
+    alive: bool
+    frozen: bool
+    inbox: list[tuple[bytes, str]]
+    log: list[str]
+
+    @property
+    def machine(self) -> Machine: ...
+    @property
+    def stack(self) -> Totem: ...
+    def start(self) -> None: ...
+    def carry_out(self) -> None: ...
+    def ready(self) -> bool: ...
+
+
 class Node:
     def __init__(self, net: Network, nodeid: int) -> None:
         self.net = net
@@ -54,6 +82,17 @@ class Node:
         self.past: list[Application] = []
         self.app = Application(nodeid)
         self.totem = self._boot()
+
+    @property
+    def machine(self) -> Machine:
+        return self.totem
+
+    @property
+    def stack(self) -> Totem:
+        return self.totem
+
+    def ready(self) -> bool:
+        return bool(self.app.history)
 
     def _boot(self) -> Totem:
         app = self.app
@@ -97,7 +136,12 @@ class Node:
         return taken
 
 
-class Network:
+N = TypeVar("N", bound=Member)
+
+
+class VirtualNetwork(Generic[N]):
+    """Nodes, the frames between them, and the clock."""
+
     def __init__(self, nodeids: Sequence[int], seed: int = 0, settings: Settings = FAST) -> None:
         self.settings = settings
         self.random = random.Random(seed)
@@ -108,7 +152,10 @@ class Network:
         self._queue: list[tuple[float, int, int, bytes, str]] = []
         self._tie = itertools.count()
         self._wakes: dict[int, float] = {}
-        self.nodes = {n: Node(self, n) for n in nodeids}
+        self.nodes = {n: self.make(n) for n in nodeids}
+
+    def make(self, nodeid: int) -> N:
+        raise NotImplementedError
 
     def start(self) -> None:
         for node in self.nodes.values():
@@ -122,8 +169,8 @@ class Network:
         delay = self.random.uniform(0.00005, 0.0004)
         heapq.heappush(self._queue, (self.now + delay, next(self._tie), target, frame, f"node{source}"))
 
-    def wake(self, node: Node) -> None:
-        deadline = node.totem.next_timer()
+    def wake(self, node: Member) -> None:
+        deadline = node.machine.next_timer()
         if deadline is not None:
             self._wakes[node.nodeid] = deadline
 
@@ -145,8 +192,8 @@ class Network:
         node = self.nodes[nodeid]
         node.frozen = False
         frames, node.inbox = node.inbox, []
-        node.totem.receive(frames, self.now)
-        node.totem.handle_timer(self.now)
+        node.machine.receive(frames, self.now)
+        node.machine.handle_timer(self.now)
         node.carry_out()
 
     def run(self, seconds: float) -> None:
@@ -173,35 +220,42 @@ class Network:
             else:
                 assert timer_node is not None
                 node = self.nodes[timer_node]
-                node.totem.handle_timer(self.now)
+                node.machine.handle_timer(self.now)
                 node.carry_out()
         return True
 
-    def _arrive(self, node: Node, frame: bytes, sender: str) -> None:
+    def _arrive(self, node: N, frame: bytes, sender: str) -> None:
         if not node.alive:
             return
         if node.frozen:
             if len(node.inbox) < 2000:
                 node.inbox.append((frame, sender))
             return
-        node.totem.receive([(frame, sender)], self.now)
+        node.machine.receive([(frame, sender)], self.now)
         node.carry_out()
 
     def settled(self, members: Sequence[int]) -> bool:
         """These nodes are operational in one ring of exactly themselves."""
         want = tuple(sorted(members))
-        rings = {self.nodes[n].totem.ring_id for n in want}
+        rings = {self.nodes[n].stack.ring_id for n in want}
         return len(rings) == 1 and all(
-            self.nodes[n].app.history
-            and self.nodes[n].totem.members == want
-            and self.nodes[n].totem._core.state.value == "OPERATIONAL"
+            self.nodes[n].ready()
+            and self.nodes[n].stack.members == want
+            and self.nodes[n].stack._core.state.value == "OPERATIONAL"
             for n in want
         )
 
     def settle(self, members: Sequence[int], within: float = 30.0) -> None:
         if not self.run_until(lambda: self.settled(members), self.now + within):
             states = {
-                n: (node.totem._core.state.value, node.totem.ring_id, node.totem.members, node.log[-6:])
+                n: (node.stack._core.state.value, node.stack.ring_id, node.stack.members, node.log[-6:])
                 for n, node in self.nodes.items()
             }
             raise AssertionError(f"no ring of {members} after {within} s: {states}")
+
+
+class Network(VirtualNetwork[Node]):
+    """Of bare protocol stacks."""
+
+    def make(self, nodeid: int) -> Node:
+        return Node(self, nodeid)

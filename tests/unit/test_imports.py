@@ -1,0 +1,167 @@
+"""Imports run downward only, and the pure rooms stay pure: read from the sources, nothing is imported."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+PACKAGES = ("aisexec", "ipc", "libais", "tools")
+
+BORDER = {"ipc.layout", "ipc.layouts", "ipc.cpg_layouts", "ipc.errors"}
+"""What both sides of the process border have to know of each other."""
+
+MAY_IMPORT: dict[str, set[str]] = {
+    "ipc": set(),
+    "libais": {"ipc"},
+    "tools": {"libais", "ipc", "aisexec.config"},
+    # What has no room of its own in aisexec, from pure leaves up to the daemon.
+    "aisexec.exit_codes": set(),
+    "aisexec.limits": set(),
+    "aisexec.ratelimit": set(),
+    "aisexec.messages": {"aisexec.totem", "aisexec.limits", *BORDER},
+    "aisexec.log_outputs": set(),
+    "aisexec.log": {"aisexec.log_outputs", "aisexec.config.model", "aisexec.exit_codes"},
+    "aisexec.daemon": {"aisexec.exit_codes"},
+    "aisexec.lock": {"aisexec.exit_codes"},
+    "aisexec.state": {"aisexec.exit_codes"},
+    "aisexec.systemd": set(),
+    "aisexec.realtime": {"aisexec.totem.types"},
+    # The rooms.
+    "aisexec.totem": {"ipc.layout"},
+    "aisexec.config": {"aisexec.totem.settings", "aisexec.exit_codes"},
+    "aisexec.net": {"aisexec.totem", "aisexec.exit_codes"},
+    "aisexec.services": {"aisexec.totem", "aisexec.limits", "aisexec.messages", *BORDER},
+    "aisexec.sync": {"aisexec.totem", "aisexec.limits", "aisexec.messages", "aisexec.services.base"},
+    "aisexec.executive": {
+        "aisexec.totem",
+        "aisexec.services",
+        "aisexec.sync",
+        "aisexec.limits",
+        "aisexec.messages",
+        "aisexec.ratelimit",
+        *BORDER,
+    },
+    # The drivers: the daemon's, and the simulator's.
+    "aisexec.sim": {"aisexec.totem", "aisexec.services", "aisexec.sync", "aisexec.executive"},
+    "aisexec.driver": {"aisexec", "ipc"},
+    "aisexec.main": {"aisexec", "ipc"},
+}
+
+PURE = (
+    "aisexec.totem",
+    "aisexec.services",
+    "aisexec.sync",
+    "aisexec.executive",
+    "aisexec.messages",
+    "aisexec.limits",
+)
+WORLD = {
+    "asyncio",
+    "datetime",
+    "fcntl",
+    "gevent",
+    "io",
+    "logging",
+    "mmap",
+    "os",
+    "pathlib",
+    "posix_ipc",
+    "random",
+    "secrets",
+    "select",
+    "selectors",
+    "shutil",
+    "signal",
+    "socket",
+    "subprocess",
+    "sys",
+    "sysv_ipc",
+    "tempfile",
+    "threading",
+    "time",
+}
+"""Clock, randomness, files, network, threads: what would make a pure room depend on more than its input."""
+
+
+def module_name(path: Path) -> str:
+    parts = path.relative_to(ROOT).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+SOURCES = {
+    module_name(path): path
+    for package in PACKAGES
+    for path in sorted((ROOT / package).rglob("*.py"))
+}
+
+
+def imported(module: str) -> Iterator[str]:
+    """Names of the modules that a module imports, wherever in its source."""
+    path = SOURCES[module]
+    package = module if path.name == "__init__.py" else module.rpartition(".")[0]
+    for node in ast.walk(ast.parse(path.read_text(), str(path))):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            base = node.module or ""
+            if node.level:
+                parents = package.split(".")
+                kept = parents[: len(parents) - node.level + 1]
+                base = ".".join([*kept, *([base] if base else [])])
+            for alias in node.names:
+                below = f"{base}.{alias.name}"
+                yield below if below in SOURCES else base
+
+
+def within(module: str, rooms: set[str] | tuple[str, ...]) -> bool:
+    """Is it one of the rooms, or in one?"""
+    return any(module == room or module.startswith(f"{room}.") for room in rooms)
+
+
+def room_of(module: str) -> str | None:
+    """The nearest entry of the table."""
+    while module and module not in MAY_IMPORT:
+        module = module.rpartition(".")[0]
+    return module or None
+
+
+def reached(module: str) -> dict[str, str]:
+    """All modules of the project that importing this one imports, each with the one that does it."""
+    found = {module: module}
+    waiting = [module]
+    while waiting:
+        current = waiting.pop()
+        for name in imported(current):
+            if name in SOURCES and name not in found:
+                found[name] = current
+                waiting.append(name)
+    return found
+
+
+@pytest.mark.parametrize("module", sorted(set(SOURCES) - {"aisexec", "tools"}))
+def test_imports_run_downward(module: str) -> None:
+    room = room_of(module)
+    assert room is not None, f"{module} is in no room: add it to MAY_IMPORT with what it may know"
+    allowed = {room, *MAY_IMPORT[room]}
+    upward = [name for name in imported(module) if within(name, PACKAGES) and not within(name, allowed)]
+    assert upward == []
+
+
+@pytest.mark.parametrize("module", sorted(name for name in SOURCES if within(name, PURE)))
+def test_pure_rooms_do_not_reach_the_world(module: str) -> None:
+    worldly = {
+        f"{name} imports {outside}"
+        for name in reached(module)
+        for outside in imported(name)
+        if outside.split(".")[0] in WORLD
+    }
+    assert worldly == set()
+
+
+def test_packages_do_not_do_things_when_imported() -> None:
+    for package in ("aisexec", "tools"):
+        assert SOURCES[package].read_text() == ""
