@@ -12,7 +12,7 @@ sources = setup.cfg setup.py pyproject.toml $(wildcard ipc/*.pyx ipc/*.h) \
 .PHONY: demo test lint clean
 
 # Arguments for pytest, as in: make test TESTS="tests/unit -k ring"
-TESTS ?= tests
+TESTS ?=
 
 demo: bootstrap-demo $(VENV)/.stamp
 	@$(bin)/python -m tools.demo
@@ -28,7 +28,10 @@ lint: bootstrap-lint $(VENV)/.stamp
 bootstrap-demo bootstrap-test bootstrap-lint: bootstrap-%:
 	@PYTHON=$(PYTHON) tools/bootstrap $*
 
-# The compiled modules are built in place by the editable installation.
+# The compiled modules are built in place by the editable installation; without them it is done again.
+ifeq ($(wildcard ipc/_ring.*.so),)
+.PHONY: $(VENV)/.stamp
+endif
 $(VENV)/.stamp: $(sources) Makefile | bootstrap-lint
 	@echo "setting up $(VENV)"
 	@[ -x $(bin)/python ] || $(PYTHON) -m venv $(VENV)

@@ -19,7 +19,7 @@ from aisexec.limits import (
 )
 from aisexec.messages import EXEC_HEADER, GROUP_SERVICES, GROUP_SYNC
 from aisexec.ratelimit import RateLimit
-from aisexec.services.base import Client, Message, Request, Service
+from aisexec.services.base import AnomalyError, Client, Message, Request, Service
 from aisexec.services.cfg import Cfg
 from aisexec.services.cmap import Cmap
 from aisexec.services.cpg import Cpg
@@ -112,7 +112,6 @@ class ServiceContext:
 
     def close(self, client: int, reason: str) -> None:
         self._executive.emit(CloseClient(client, reason))
-        self.log(LOG_WARNING, f"Closing {self._executive.describe(client)}: {reason}")
 
     def log(self, priority: int, text: str) -> None:
         self._executive.emit(Log(self._subsystem, priority, text))
@@ -268,21 +267,15 @@ class Executive:
         self.now = now
         client, engine = self._clients.pop(client_id)
         engine.disconnected(client)
-        if isinstance(engine, Cpg) and engine.wants_token:
-            self.totem.call_when_token_passed()
-
-    def describe(self, client_id: int) -> str:
-        """A client, for logs."""
-        known = self._clients.get(client_id)
-        if known is None:
-            return f"client {client_id}"
-        client, engine = known
-        return f"client of {engine.socket} (process {client.pid}, uid {client.uid})"
+        self._ask_for_token()
 
     def has_room_for(self, service: str, message: bytes) -> bool:
-        """May this request be handed in now?  Otherwise it waits in the client's ring, nothing is lost."""
+        """May this request be handed in now?  Otherwise it waits in the client's ring, nothing is lost.
+
+        One that would never fit has to come in, to be refused.
+        """
         request = self._request(self._by_socket[service], message)
-        if request is None or not request.flow_control:
+        if request is None or not request.flow_control or len(message) >= EXECUTIVE_MESSAGE_MAX:
             return True
         return not self.sync.running and self.totem.room_for(len(message) + EXECUTIVE_OVERHEAD)
 
@@ -294,10 +287,17 @@ class Executive:
             return
         client, engine = known
         request = self._request(engine, message)
-        if request is None or len(message) >= EXECUTIVE_MESSAGE_MAX:
+        if request is None:
             self._refuse(client_id, CsError.INVALID_PARAM)
+        elif len(message) >= EXECUTIVE_MESSAGE_MAX:
+            if request.answered:
+                self._refuse(client_id, CsError.INVALID_PARAM)
+            else:
+                self._close(client_id, f"request of {len(message)} bytes, limit {EXECUTIVE_MESSAGE_MAX}")
+        elif (size := REQUEST_HEADER.unpack(message).size) != len(message):
+            self._close(client_id, f"request of {len(message)} bytes whose header says {size}")
         elif len(message) < request.size:
-            self.emit(CloseClient(client_id, f"request of {len(message)} bytes, {request.size} needed"))
+            self._close(client_id, f"request of {len(message)} bytes, {request.size} needed")
         elif request.flow_control and not self.has_room_for(engine.socket or "", message):
             if request.answered:
                 self._refuse(client_id, CsError.TRY_AGAIN)
@@ -305,7 +305,12 @@ class Executive:
             request.handler(client, message)
 
     def _request(self, engine: Service, message: bytes) -> Request | None:
+        if len(message) < REQUEST_HEADER.size:
+            return None
         return self._requests[engine.id].get(REQUEST_HEADER.unpack(message).id)
+
+    def _close(self, client_id: int, reason: str) -> None:
+        self.emit(CloseClient(client_id, reason))
 
     def _refuse(self, client_id: int, error: CsError) -> None:
         self.emit(Respond(client_id, RESPONSE_HEADER.pack(ResponseHeader(0, RESPONSE_HEADER.size, error))))
@@ -338,8 +343,10 @@ class Executive:
         self.sync.token_passed()
         for service in self.services.values():
             service.token_passed()
-        cpg = self.services[Cpg.id]
-        if isinstance(cpg, Cpg) and cpg.wants_token:
+        self._ask_for_token()
+
+    def _ask_for_token(self) -> None:
+        if any(service.wants_token for service in self.services.values()):
             self.totem.call_when_token_passed()
 
     def _executive_message(self, nodeid: int, message: bytes) -> None:
@@ -356,7 +363,7 @@ class Executive:
             return
         try:
             entry.handler(nodeid, message)
-        except (BadMessageError, ShortBufferError) as error:
+        except (AnomalyError, BadMessageError, ShortBufferError) as error:
             self.anomaly(nodeid, f"message {function} of service {service}: {error}")
 
     # ------------------------------------------------------------- surroundings of Sync
@@ -373,6 +380,9 @@ class Executive:
         """All services are in step: serve the clients."""
         self.totem.synchronised()
         self.ready = True
+        for service in self.services.values():
+            service.synchronised()
+        self._ask_for_token()
         self.emit(Log("MAIN", LOG_NOTICE, "Completed service synchronization, ready to provide service."))
 
     def anomaly(self, nodeid: int, text: str) -> None:

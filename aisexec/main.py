@@ -191,7 +191,7 @@ def _serve(
     try:
         driver.start()
     except OSError as error:
-        raise NetError(error.strerror or str(error), ExitCode.INIT_SERVICES) from None
+        raise NetError(error.strerror or str(error), ExitCode.SERVICE_ENGINE_INIT) from None
     startup.succeeded()
     notifier.ready(f"node {config.network.nodeid}, looking for the others")
     # What start-up made lives as long as we do: keep it out of every later collection.

@@ -61,7 +61,10 @@ class Sync:
         self._state = State.IDLE
         self._ring_id: RingId | None = None
         self._members: tuple[int, ...] = ()
-        self._trans: tuple[int, ...] = ()
+        # By service: who came along from the ring in which it was last brought in step.
+        self._trans: dict[int, tuple[int, ...]] = dict.fromkeys(self._own, ())
+        self._in_step = set(self._own)
+        self._ever_in_step: set[int] = set()
         self._received: set[int] = set()
         self._order: list[int] = []
         self._index = 0
@@ -74,10 +77,20 @@ class Sync:
         if change.transitional:
             self.running = True
             self._abort()
-            self._trans = change.members
+            self._came_along(change.members)
         else:
             self._abort()
             self._begin(change)
+
+    def _came_along(self, members: tuple[int, ...]) -> None:
+        """Who was away since a service was last in step has missed something, even if back by now.
+
+        corosync only looks at the last change, and so does not notice when that one's
+        synchronisation was cut short.
+        """
+        for number, before in self._trans.items():
+            known = members if number in self._in_step else before
+            self._trans[number] = tuple(n for n in members if n in known)
 
     def _begin(self, change: Configuration) -> None:
         self.running = True
@@ -86,10 +99,11 @@ class Sync:
         self._received = set()
         self._order = list(self._own)
         self._state = State.BUILDING
-        self._trans = tuple(n for n in self._trans if n in change.members)
+        self._in_step -= self._ever_in_step
         self._send(self._send_service_build)
-        for service in self._own.values():
-            service.sync_init(self._trans, self._members, change.ring_id)
+        for number, service in self._own.items():
+            trans = [n for n in self._trans[number] if n in change.members]
+            service.sync_init(trans, self._members, change.ring_id)
 
     def _abort(self) -> None:
         if self._state is State.PROCESSING and self._index < len(self._order):
@@ -138,6 +152,8 @@ class Sync:
         service = self._own.get(self._order[self._index])
         if service is not None:
             service.sync_activate()
+            self._in_step.add(service.id)
+            self._ever_in_step.add(service.id)
         if self._index + 1 < len(self._order):
             self._start(self._index + 1)
             return

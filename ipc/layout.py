@@ -161,7 +161,7 @@ class Layout(Generic[T]):
         """Read the structure at `offset`; raises ShortBufferError when the buffer ends before it."""
         try:
             leaves = self.struct.unpack_from(buffer, offset)
-        except struct.error:
+        except (struct.error, OverflowError):  # an offset summed up from forged lengths overflows
             raise ShortBufferError(
                 f"{self.name} needs {self.size} bytes at {offset}, buffer has {len(buffer)}"
             ) from None

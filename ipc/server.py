@@ -27,10 +27,14 @@ from ipc.limits import (
 )
 from ipc.ratelimit import DEBUG, ERROR, WARNING, LimitedLog, Log
 from ipc.ringset import Credentials, RingSet
-from ipc.server_connection import Connection
+from ipc.server_connection import DISCONNECTED, Connection
 
 HUNG_UP = select.EPOLLHUP | select.EPOLLERR | select.EPOLLRDHUP
 LOOP_READ = 1  # libev's EV_READ
+
+SERVER_STOPS = "server stops"
+ORDINARY_ENDS = (DISCONNECTED, SERVER_STOPS)
+"""Reasons for a connection's end that need no operator."""
 
 Batch = list[tuple[Connection, bytes]]
 
@@ -140,7 +144,7 @@ class Server:
         if self._epoll is None or self._space is None:
             return
         for conn in list(self.connections.values()):
-            conn.close("server stops")
+            conn.close(SERVER_STOPS)
         self._close_doomed()
         if self._acceptor is not None:
             self._acceptor.close()
@@ -224,23 +228,23 @@ class Server:
             else:
                 self._collect(conn, batches)
         if mask & HUNG_UP:
-            conn.close("disconnected")
+            conn.close(DISCONNECTED)
 
     def _collect(self, conn: Connection, batches: dict[str, Batch]) -> None:
         """Take as many requests as there are bytes: a chunk is always written before its byte."""
         try:
             count = len(conn.sock.recv(self.requests_per_turn))
             if count == 0:
-                conn.close("disconnected")
+                conn.close(DISCONNECTED)
                 return
             messages = conn.rings.request.read_many(count)
         except BlockingIOError:
             return
         except RingError as error:
-            self._garbage(conn, f"{error.strerror} in its request ring")
+            conn.close(f"{error.strerror} in its request ring")
             return
         except OSError as error:
-            conn.close(f"disconnected ({error.strerror})")
+            conn.close(f"{DISCONNECTED} ({error.strerror})")
             return
         conn.stats.requests += len(messages)
         if len(messages) < count:
@@ -248,15 +252,11 @@ class Server:
         batch = batches.setdefault(conn.service, [])
         for message in messages:
             if len(message) < REQUEST_HEADER.size:
-                self._garbage(conn, f"request of {len(message)} bytes")
+                conn.close(f"request of {len(message)} bytes")
                 return
             batch.append((conn, message))
         if conn.waiting():
             conn.retry()
-
-    def _garbage(self, conn: Connection, what: str) -> None:
-        self._log.limited("garbage", WARNING, f"Closing {conn}: {what}")
-        conn.close(what)
 
     def _offer(self, service: str, batch: Batch) -> None:
         if self._epoll is None:
@@ -444,7 +444,11 @@ class Server:
         self._paused.pop(conn.id, None)
         del self._by_fd[conn.fd]
         self.closed_count += 1
-        self._log(DEBUG, f"{conn} closed: {conn.doomed}")
+        reason = conn.doomed or ""
+        if reason.startswith(ORDINARY_ENDS):
+            self._log(DEBUG, f"{conn} closed: {reason}")
+        else:
+            self._log.limited("closed", WARNING, f"Closing {conn}: {reason}")
         try:
             conn.free()
         except OSError as error:

@@ -23,6 +23,7 @@ from ipc.zerocopy import BufferTable
 
 # An event is announced by one byte on the socket; its value means nothing.
 ANNOUNCEMENT = memoryview(bytes(4096))
+DISCONNECTED = "disconnected"
 SEND_FLAGS = socket.MSG_NOSIGNAL | socket.MSG_DONTWAIT
 
 
@@ -225,7 +226,7 @@ class Connection:
                 self.stats.send_retries += 1
                 return False
             except OSError as error:
-                self.close(f"disconnected ({error.strerror})")
+                self.close(f"{DISCONNECTED} ({error.strerror})")
         return True
 
     def set_flow_level(self, level: int) -> None:

@@ -18,6 +18,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from pathlib import Path
 from types import FrameType
 
@@ -117,7 +118,7 @@ class Demo:
         begin = time.monotonic()
         self.nodes[number].kill()
         self._until(lambda: self._agreed(rest), f"the others go on without node {number}")
-        self.screen.say(f"nodes {words(rest)} went on after {time.monotonic() - begin:.2f} s", "36")
+        self.screen.say(f"{nodes(rest)} went on after {time.monotonic() - begin:.2f} s", "36")
         self._watch()
 
     def come_back(self, number: int) -> None:
@@ -136,7 +137,7 @@ class Demo:
     def divide(self, *sides: set[int]) -> None:
         """The switch loses a cable; both sides go on, each for itself."""
         cut = sides[-1]
-        self.screen.step(f"The cable of node {words(cut)} is pulled out")
+        self.screen.step(f"The cable of {nodes(cut)} is pulled out")
         begin = time.monotonic()
         for number in cut:
             self.network.unplug(number)
@@ -145,11 +146,8 @@ class Demo:
         for side in sides:
             value = f"as-{words(side, '-')}-wrote-it"
             self.nodes[min(side)].tell(f"set contested {value}")
-            self._until(
-                lambda side=side, value=value: all(self._value(number) == value for number in side),
-                f"node {words(side)} can write",
-            )
-            self.screen.say(f"node {words(side)}: contested = {value}")
+            self._until(partial(self._all_have, side, value), f"{nodes(side)} can write")
+            self.screen.say(f"{nodes(side)}: contested = {value}")
         self._watch()
 
     def merge(self, *sides: set[int]) -> None:
@@ -161,8 +159,8 @@ class Demo:
         self._until(lambda: self._agreed(set(NODES)), "one group again")
         self.screen.say(f"one ring after {time.monotonic() - begin:.2f} s", "36")
         expected = self._value(min(sides[0]))
-        self._until(lambda: all(self._value(number) == expected for number in NODES), "one value")
-        self.screen.say(f"everywhere: contested = {expected}, the table of node {words(sides[0])} goes on")
+        self._until(partial(self._all_have, set(NODES), expected), "one value")
+        self.screen.say(f"everywhere: contested = {expected}, the table of {nodes(sides[0])} goes on")
         self._watch()
 
     def prove(self) -> bool:
@@ -172,14 +170,15 @@ class Demo:
             node.tell("rate 0")
         self._until(self._quiet, "all updates are delivered everywhere")
         for node in self.nodes.values():
+            node.histories[-1].closed = True
+        for node in self.nodes.values():
             node.end_program()
         for node in self.nodes.values():
             end = node.end
             if end is None:
                 raise DemoError(f"the program of node {node.number} did not end as told\n{node.errors()}")
-            self.screen.say(
-                f"node {node.number}: {end['updates']} updates, history {end['history']}, table {end['content']}"
-            )
+            proof = f"history {end['history']}, table {end['content']}"
+            self.screen.say(f"node {node.number}: {end['updates']} updates, {proof}")
         proofs = check_histories([record for node in self.nodes.values() for record in node.histories])
         ends = [node.end for node in self.nodes.values()]
         proofs["tables and the sequences of updates behind them are equal"] = (
@@ -197,6 +196,9 @@ class Demo:
     def _agreed(self, members: set[int]) -> bool:
         return all(self.nodes[number].group == members and self.nodes[number].agreed for number in members)
 
+    def _all_have(self, numbers: set[int], value: object) -> bool:
+        return all(self._value(number) == value for number in numbers)
+
     def _value(self, number: int) -> object:
         self.nodes[number].tell("get contested")
         return self.nodes[number].contested
@@ -205,7 +207,9 @@ class Demo:
         for node in self.nodes.values():
             node.tell("dump")
         states = [node.state for node in self.nodes.values()]
-        return None not in states and all(state == states[0] for state in states)
+        return None not in states and all(
+            state == states[0] and state["under_way"] == 0 for state in states if state is not None
+        )
 
     def _watch(self) -> None:
         begin = {number: node.delivered for number, node in self.nodes.items() if node.alive}
@@ -244,6 +248,11 @@ def words(numbers: set[int], between: str = ", ") -> str:
     return between.join(map(str, sorted(numbers)))
 
 
+def nodes(numbers: set[int]) -> str:
+    """Node 3, or nodes 1, 2."""
+    return f"node{'s' if len(numbers) > 1 else ''} {words(numbers)}"
+
+
 def inside_namespaces() -> int:
     """Run again in namespaces of its own; returns that run's exit status."""
     unshare = ["unshare", "--mount", "--net"]
@@ -255,7 +264,17 @@ def inside_namespaces() -> int:
         print("Run it as root, or allow user namespaces (kernel.unprivileged_userns_clone,", file=sys.stderr)
         print("user.max_user_namespaces, kernel.apparmor_restrict_unprivileged_userns).", file=sys.stderr)
         return 1
-    arguments = [*unshare, sys.executable, "-m", __spec__.name, *sys.argv[1:]]
+    # The parent may be killed: then this one tidies up and ends as well.
+    arguments = [
+        *unshare,
+        "setpriv",
+        "--pdeathsig",
+        "TERM",
+        sys.executable,
+        "-m",
+        __spec__.name,
+        *sys.argv[1:],
+    ]
     # Ctrl-C reaches both; only the inner one has something to tidy up.
     previous = signal.signal(signal.SIGINT, signal.SIG_IGN)
     process = subprocess.Popen(
@@ -312,7 +331,7 @@ def keep_logs(demo: Demo, screen: Screen) -> None:
     """What the nodes wrote goes where it outlives the namespace."""
     place = Path("/tmp") / f"aisexec-demo-{os.getpid()}"
     shutil.copytree(WORK, place)
-    screen.say(f"logs, configuration and output of nodes {words(set(demo.nodes))} are in {place}")
+    screen.say(f"logs, configuration and output of {nodes(set(demo.nodes))} are in {place}")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -20,12 +20,20 @@ class ViewId(NamedTuple):
     members: tuple[tuple[int, int], ...]
 
 
+class Message(NamedTuple):
+    """A delivered message: all messages of one process are different."""
+
+    node: int
+    pid: int
+    text: str
+
+
 @dataclass
 class Stay:
-    """The time a program spent in a view: the messages (sender, hash) in their order."""
+    """The time a program spent in a view: the messages (node, process id, hash) in their order."""
 
     view: ViewId
-    messages: list[tuple[int, str]] = field(default_factory=list)
+    messages: list[Message] = field(default_factory=list)
 
 
 class History:
@@ -34,18 +42,23 @@ class History:
     def __init__(self, node: int) -> None:
         self.node = node
         self.stays: list[Stay] = []
+        self.closed = False
+        """Set when the program is about to be told to end: what follows is not compared."""
 
     def changed(self, ring: str, members: Sequence[Sequence[int]]) -> None:
         """A new view."""
+        if self.closed:
+            return
         view = ViewId(ring, tuple((node, pid) for node, pid in members))
         # Of several changes at once only the last is a view to be in: nothing is sent in the others.
         if self.stays and not self.stays[-1].messages:
             self.stays.pop()
         self.stays.append(Stay(view))
 
-    def delivered(self, sender: int, text: str) -> None:
+    def delivered(self, message: Message) -> None:
         """A message."""
-        self.stays[-1].messages.append((sender, text))
+        if not self.closed:
+            self.stays[-1].messages.append(message)
 
 
 def check_histories(histories: Sequence[History]) -> dict[str, str]:
@@ -112,10 +125,10 @@ def parted(pairs: Sequence[tuple[History, History]]) -> str:
 
 
 def repeated(histories: Sequence[History]) -> str:
-    """A message that a program got twice; all messages of a program are different."""
+    """A message that a program got twice."""
     for history in histories:
         counts = Counter(message for stay in history.stays for message in stay.messages)
         twice = [message for message, count in counts.items() if count > 1]
         if twice:
-            return f"node {history.node} got {len(twice)} messages from node {twice[0][0]} more than once"
+            return f"node {history.node} got {len(twice)} messages from node {twice[0].node} more than once"
     return ""

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from .demo_history import History
+from .demo_history import History, Message
 from .lab import Host
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -185,7 +185,8 @@ class DemoNode:
 
     def tell(self, line: str) -> None:
         """Give the program a command."""
-        assert self._program is not None and self._program.stdin is not None
+        assert self._program is not None
+        assert self._program.stdin is not None
         self._program.stdin.write(f"{line}\n")
         self._program.stdin.flush()
 
@@ -216,7 +217,8 @@ class DemoNode:
     def _heard(self, event: dict[str, Any], history: History) -> None:
         match event:
             case {"event": "deliver", "from": sender, "hash": text}:
-                history.delivered(sender, text)
+                node, pid = sender
+                history.delivered(Message(node, pid, text))
                 self.delivered += 1
             case {"event": "view", "ring": ring, "members": members}:
                 self.agreed = False

@@ -120,6 +120,7 @@ class Replica:
         self.me = me
         self.table = Table()
         self.view = View("", ())
+        self.own_delivered = 0
         self._send = send
         self._record = record
         self._ring = ""
@@ -144,8 +145,10 @@ class Replica:
                 self._members = tuple(sorted(Process(member.nodeid, member.pid) for member in members))
                 self._change()
             case cpg.Deliver(nodeid=nodeid, pid=pid, message=message):
-                self._record({"event": "deliver", "from": nodeid, "hash": digest(message.hex())})
-                self._deliver(Process(nodeid, pid), decode(message))
+                sender = Process(nodeid, pid)
+                self.own_delivered += sender == self.me
+                self._record({"event": "deliver", "from": sender, "hash": digest(message.hex())})
+                self._deliver(sender, decode(message))
 
     def _change(self) -> None:
         view = View(self._ring, self._members)
@@ -222,6 +225,7 @@ class Program:
         self._outbox: deque[bytes] = deque()
         self._input = b""
         self._written = 0
+        self._queued = 0
         self._ended = False
         node = handle.local_get()
         self.replica = Replica(Process(node, os.getpid()), self._queue, self._record)
@@ -256,6 +260,7 @@ class Program:
         return max(0.0, self._next_write - time.monotonic()) if self._interval else None
 
     def _queue(self, message: Message) -> None:
+        self._queued += 1
         self._outbox.append(json.dumps(message).encode())
 
     def _send_waiting(self) -> None:
@@ -308,6 +313,7 @@ class Program:
                 self._record(
                     {
                         "event": "table",
+                        "under_way": self._queued - self.replica.own_delivered,
                         "updates": table.updates,
                         "history": table.history,
                         "content": table.content(),

@@ -83,6 +83,10 @@ class Message(NamedTuple):
     size: int
 
 
+class AnomalyError(ValueError):
+    """A member sent what cannot be used: dropped, and logged at most once per node and interval."""
+
+
 class Service:
     """Base of all engines.  Those with `syncs` take part in synchronisation after each ring change."""
 
@@ -112,6 +116,11 @@ class Service:
     def disconnected(self, client: Client) -> None:
         """It has gone, for whatever reason."""
 
+    @property
+    def wants_token(self) -> bool:
+        """Something waits for room in the send queue: token_passed() is wanted."""
+        return False
+
     def token_passed(self) -> None:
         """The token went by: there may be room in the send queue again."""
 
@@ -129,6 +138,9 @@ class Service:
 
     def sync_abort(self) -> None:
         """The ring changed again before the end."""
+
+    def synchronised(self) -> None:
+        """All services are in step: normal traffic goes on."""
 
     def header(self, function: int, size: int) -> ExecHeader:
         """Head of an executive message of ours of `size` bytes."""

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import ClassVar
 
 from aisexec.messages import CMAP_ITEM, CMAP_MCAST, CmapItem, CmapMcast, Name
-from aisexec.services.base import Context, Message, Service
+from aisexec.services.base import AnomalyError, Context, Message, Service
 from aisexec.totem.types import LOG_ERR, RingId
 from ipc.layout import ShortBufferError
 
@@ -15,7 +15,8 @@ REASON_SYNC = 0
 TYPE_ABSENT, TYPE_U64 = 0, 8
 CONFIG_VERSION = b"totem.config_version"
 ITEMS_MAX = 32
-EXIT_CONFIG_VERSION = 15
+EXIT_CONFIG_VERSION = 0
+"""An orderly end, as corosync has it: a supervisor must not start the node again and again."""
 
 
 class Cmap(Service):
@@ -41,6 +42,7 @@ class Cmap(Service):
     def sync_init(self, trans: Sequence[int], members: Sequence[int], ring_id: RingId) -> None:
         """Start to collect."""
         self._highest = self._own
+        self.versions = {n: version for n, version in self.versions.items() if n in members}
         self._others_came_along = bool(trans)
 
     def sync_process(self) -> bool:
@@ -77,6 +79,8 @@ class Cmap(Service):
                 item = CMAP_ITEM.unpack(message, offset)
             except ShortBufferError:
                 return
+            if item.value_len > len(message):
+                raise AnomalyError(f"value of {item.value_len} bytes announced in {len(message)}")
             value = message[offset + CMAP_ITEM.size :][: item.value_len]
             if item.key_name.value[: item.key_name.length] == CONFIG_VERSION:
                 self._learn(nodeid, item.value_type, value)

@@ -6,50 +6,55 @@ table when the message is delivered.  Layouts and quirks: spec ipc.md 5.1, totem
 
 from __future__ import annotations
 
-import itertools
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, ClassVar
 
 from aisexec.limits import (
     CLIENT_EVENT_LIST_MAX,
-    ITERATIONS_PER_CLIENT_MAX,
+    LOG_INTERVAL,
     PENDING_LEAVES_MAX,
     PROCESSES_MAX,
 )
 from aisexec.messages import (
     CPG_DOWNLIST,
-    CPG_JOINLIST_ENTRY,
     CPG_JOINLIST_HEAD,
     CPG_MCAST,
     CPG_PARTIAL_MCAST,
     CPG_PROC,
-    CpgDownlist,
-    CpgJoinlistEntry,
-    CpgJoinlistHead,
     CpgMcast,
     CpgPartialMcast,
     CpgProc,
     GroupName,
     Source,
 )
-from aisexec.services.base import Client, Context, Message, Request, Service
+from aisexec.ratelimit import RateLimit
+from aisexec.services.base import AnomalyError, Client, Context, Message, Request, Service
 from aisexec.services.cpg_client import CpgClient, Membership
-from aisexec.services.cpg_iteration import snapshot
+from aisexec.services.cpg_joinlist import (
+    DOWNLIST,
+    DOWNLIST_OLD,
+    JOINLIST,
+    MCAST,
+    PARTIAL_MCAST,
+    PROCJOIN,
+    PROCLEAVE,
+    SERVICE,
+    exec_name,
+    pack_downlist,
+    pack_joinlist,
+    read_joinlist,
+)
 from aisexec.services.cpg_processes import Process, ProcessTable, by_group
+from aisexec.services.cpg_queries import CpgQueries
 from aisexec.totem.types import LOG_DEBUG, LOG_WARNING, RingId
 from ipc.cpg_layouts import (
     CALLS,
-    ITERATION_INITIALIZE_REQUEST,
-    ITERATION_INITIALIZE_RESPONSE,
-    ITERATION_NEXT_RESPONSE,
-    ITERATION_REQUEST,
+    DELIVER_MAX,
     JOIN_REQUEST,
     LEAVE_REQUEST,
-    LOCAL_GET_RESPONSE,
     MCAST_REQUEST,
-    MEMBERSHIP_GET_REQUEST,
-    MEMBERSHIP_LIST_MAX,
+    PARTIAL_DELIVER_MAX,
     PARTIAL_MCAST_REQUEST,
     SERVICE_NAME,
     ZC_ALLOC_REQUEST,
@@ -57,23 +62,17 @@ from ipc.cpg_layouts import (
     ZC_FREE_REQUEST,
     ZC_MCAST_OFFSET,
     ZC_PAYLOAD_OFFSET,
-    ZERO_COPY_MESSAGE_MAX,
     Address,
     BadMessageError,
     CpgRequest,
     CpgResponse,
     Guarantee,
-    IterationInitializeResponse,
-    IterationNextResponse,
-    IterationType,
     JoinFlag,
-    LocalGetResponse,
     PartialType,
     Reason,
     group_name,
     pack_confchg,
     pack_deliver,
-    pack_membership,
     pack_partial_deliver,
     pack_response,
     pack_totem_confchg,
@@ -81,15 +80,13 @@ from ipc.cpg_layouts import (
 )
 from ipc.errors import CsError
 
-PROCJOIN, PROCLEAVE, JOINLIST, MCAST, DOWNLIST_OLD, DOWNLIST, PARTIAL_MCAST = range(7)
-
 Handler = Callable[[CpgClient, bytes], None]
 
 
 class Cpg(Service):
     """The engine of one node."""
 
-    id: ClassVar[int] = 2
+    id: ClassVar[int] = SERVICE
     name: ClassVar[str] = "corosync cluster closed process group service v1.01"
     subsystem: ClassVar[str] = "CPG"
     socket: ClassVar[str | None] = SERVICE_NAME
@@ -98,16 +95,21 @@ class Cpg(Service):
     def __init__(self, context: Context) -> None:
         super().__init__(context)
         self.processes = ProcessTable()
+        self._queries = CpgQueries(context, self.processes)
         self._clients: dict[int, CpgClient] = {}
         self._groups: dict[bytes, list[CpgClient]] = {}
-        self._handles = itertools.count(1)
-        # Leaves of dead programs that found the send queue full.
+        # Programs that joined and have not got the totem configuration they asked for.
+        self._unconfigured: list[CpgClient] = []
+        # Leaves of dead programs that cannot be sent yet.
         self._pending_leaves: deque[bytes] = deque(maxlen=PENDING_LEAVES_MAX)
+        self._cuts = RateLimit(LOG_INTERVAL)
         # Synchronisation.
+        self._synchronising = False
         self._ring_id = RingId(0, 0)
         self._members: tuple[int, ...] = ()
         self._last_members: tuple[int, ...] = ()
-        self._left_nodes: tuple[int, ...] = ()
+        self.left_nodes: tuple[int, ...] = ()
+        """Members of the last synchronised ring that have not come along to the present one."""
         self._joinlists: list[Process] = []
         self._downlist_sent = False
 
@@ -115,15 +117,16 @@ class Cpg(Service):
 
     def requests(self) -> Mapping[int, Request]:
         """All calls of libcpg."""
+        queries = self._queries
         handlers: dict[CpgRequest, Handler] = {
             CpgRequest.JOIN: self._join,
             CpgRequest.LEAVE: self._leave,
             CpgRequest.MCAST: self._mcast,
-            CpgRequest.MEMBERSHIP_GET: self._membership_get,
-            CpgRequest.LOCAL_GET: self._local_get,
-            CpgRequest.ITERATION_INITIALIZE: self._iteration_initialize,
-            CpgRequest.ITERATION_NEXT: self._iteration_next,
-            CpgRequest.ITERATION_FINALIZE: self._iteration_finalize,
+            CpgRequest.MEMBERSHIP_GET: queries.membership_get,
+            CpgRequest.LOCAL_GET: queries.local_get,
+            CpgRequest.ITERATION_INITIALIZE: queries.iteration_initialize,
+            CpgRequest.ITERATION_NEXT: queries.iteration_next,
+            CpgRequest.ITERATION_FINALIZE: queries.iteration_finalize,
             CpgRequest.FINALIZE: self._finalize,
             CpgRequest.ZC_ALLOC: self._zc_alloc,
             CpgRequest.ZC_FREE: self._zc_free,
@@ -157,20 +160,26 @@ class Cpg(Service):
         """A program is gone: to the others it left, unless it has said so itself."""
         cpg = self._clients.pop(client.id)
         self._unlist(cpg)
-        if cpg.state in (Membership.JOIN_STARTED, Membership.JOIN_COMPLETED):
-            message = self._proc(PROCLEAVE, cpg.group, cpg.pid, Reason.PROCDOWN)
-            if self._pending_leaves or not self.context.multicast([message]):
-                self._pending_leaves.append(message)
+        if cpg in self._unconfigured:
+            self._unconfigured.remove(cpg)
+        if cpg.may_send():
+            self._pending_leaves.append(self._proc(PROCLEAVE, cpg.group, cpg.pid, Reason.PROCDOWN))
+            self._send_leaves()
+
+    def _send_leaves(self) -> None:
+        """Not while synchronising: nodes that learn of the process from our join list in the same
+        synchronisation would see it leave first and then add it, for good."""
+        while self.wants_token and self.context.multicast([self._pending_leaves[0]]):
+            self._pending_leaves.popleft()
 
     def token_passed(self) -> None:
         """Try again to send what found the queue full."""
-        while self._pending_leaves and self.context.multicast([self._pending_leaves[0]]):
-            self._pending_leaves.popleft()
+        self._send_leaves()
 
     @property
     def wants_token(self) -> bool:
         """Something waits for room in the send queue."""
-        return bool(self._pending_leaves)
+        return bool(self._pending_leaves) and not self._synchronising
 
     def _unlist(self, cpg: CpgClient) -> None:
         listed = self._groups.get(cpg.group)
@@ -198,14 +207,16 @@ class Cpg(Service):
         if error is CsError.OK:
             cpg.state = Membership.JOIN_STARTED
             cpg.group, cpg.pid = group, request.pid
-            cpg.wants_totem_configuration = bool(request.flags & JoinFlag.DELIVER_INITIAL_TOTEM_CONF)
+            if request.flags & JoinFlag.DELIVER_INITIAL_TOTEM_CONF and not cpg.configured:
+                cpg.configured = True
+                self._unconfigured.append(cpg)
             self._groups.setdefault(group, []).append(cpg)
         self._answer(cpg, CpgResponse.JOIN, error)
 
     def _may_join(self, cpg: CpgClient, group: bytes, pid: int) -> CsError:
         for other in self._groups.get(group, ()):
             if other.pid == pid:
-                return CsError.EXIST
+                return CsError.TRY_AGAIN if other.finalized else CsError.EXIST
         if Process(self.context.nodeid, pid, group) in self.processes:
             return CsError.TRY_AGAIN  # its leave is still under way
         if cpg.state is Membership.LEAVE_STARTED:
@@ -241,6 +252,8 @@ class Cpg(Service):
         """Never answered: the library has long returned."""
         request = MCAST_REQUEST.unpack(message)
         body = payload(message, MCAST_REQUEST.size, request.msglen)
+        if len(body) > DELIVER_MAX:
+            raise BadMessageError(f"multicast of {len(body)} bytes, receivers take {DELIVER_MAX}")
         if cpg.may_send():
             self._multicast(cpg, body, request.guarantee)
 
@@ -258,13 +271,30 @@ class Cpg(Service):
         error = CsError.OK
         if request.type == PartialType.FIRST:
             cpg.changes_at_first_fragment = cpg.changes
-        if not cpg.may_send():
-            error = CsError.NOT_EXIST
-        elif cpg.changes != cpg.changes_at_first_fragment:
+            cpg.message_size, cpg.fragments_size = request.msglen, 0
+        if cpg.changes != cpg.changes_at_first_fragment:
             error = CsError.INTERRUPT
-        elif not self._multicast_partial(cpg, request, body):
-            error = CsError.TRY_AGAIN
+        elif not cpg.may_send():
+            error = CsError.NOT_EXIST
+        elif len(body) > PARTIAL_DELIVER_MAX:
+            error = CsError.TOO_BIG
+        else:
+            self._check_fragment(cpg, request, len(body))
+            if self._multicast_partial(cpg, request, body):
+                cpg.fragments_size += len(body)
+            else:
+                error = CsError.TRY_AGAIN
         self._answer(cpg, CpgResponse.PARTIAL_MCAST, error)
+
+    def _check_fragment(self, cpg: CpgClient, request: Any, size: int) -> None:
+        """Receivers' libraries copy fragments into a buffer of the announced size without looking."""
+        if request.type not in tuple(PartialType):
+            raise BadMessageError(f"fragment of type {request.type}")
+        if request.msglen != cpg.message_size or cpg.fragments_size + size > request.msglen:
+            raise BadMessageError(
+                f"fragment of {size} bytes behind {cpg.fragments_size} of a message of {cpg.message_size},"
+                f" now {request.msglen}"
+            )
 
     def _multicast_partial(self, cpg: CpgClient, request: Any, body: bytes) -> bool:
         head = CpgPartialMcast(
@@ -307,8 +337,9 @@ class Cpg(Service):
         try:
             head = self.context.read_buffer(client, cookie, ZC_MCAST_OFFSET, MCAST_REQUEST.size)
             request = MCAST_REQUEST.unpack(head)
-            if request.msglen > ZERO_COPY_MESSAGE_MAX:
-                raise BadMessageError(f"zero-copy message of {request.msglen} bytes")
+            if request.msglen > DELIVER_MAX:
+                self._answer(cpg, CpgResponse.ZC_EXECUTE, CsError.TOO_BIG)
+                return
             body = self.context.read_buffer(client, cookie, ZC_PAYLOAD_OFFSET, request.msglen)
         except (KeyError, ValueError, OSError) as error:
             self.context.close(client, f"bad zero-copy message: {error}")
@@ -317,61 +348,6 @@ class Cpg(Service):
         if cpg.may_send():
             error_code = CsError.OK if self._multicast(cpg, body, request.guarantee) else CsError.TRY_AGAIN
         self._answer(cpg, CpgResponse.ZC_EXECUTE, error_code)
-
-    # ------------------------------------------------------------- asking
-
-    def _membership_get(self, cpg: CpgClient, message: bytes) -> None:
-        group = group_name(MEMBERSHIP_GET_REQUEST.unpack(message))
-        members = [Address(p.nodeid, p.pid) for p in self.processes.members(group)]
-        self.context.respond(cpg.client.id, pack_membership(members[:MEMBERSHIP_LIST_MAX]))
-
-    def _local_get(self, cpg: CpgClient, message: bytes) -> None:
-        answer = LocalGetResponse(
-            CpgResponse.LOCAL_GET, LOCAL_GET_RESPONSE.size, CsError.OK, self.context.nodeid
-        )
-        self.context.respond(cpg.client.id, LOCAL_GET_RESPONSE.pack(answer))
-
-    def _iteration_initialize(self, cpg: CpgClient, message: bytes) -> None:
-        request = ITERATION_INITIALIZE_REQUEST.unpack(message)
-        handle = 0
-        if request.iteration_type not in tuple(IterationType):
-            error = CsError.INVALID_PARAM
-        elif len(cpg.iterations) >= ITERATIONS_PER_CLIENT_MAX:
-            error = CsError.NO_RESOURCES
-        else:
-            error = CsError.OK
-            handle = next(self._handles)
-            # For the other types the library leaves the name uninitialised.
-            group = group_name(request) if request.iteration_type == IterationType.ONE_GROUP else b""
-            cpg.iterations[handle] = iter(snapshot(self.processes, request.iteration_type, group))
-        answer = IterationInitializeResponse(
-            CpgResponse.ITERATION_INITIALIZE, ITERATION_INITIALIZE_RESPONSE.size, error, handle
-        )
-        self.context.respond(cpg.client.id, ITERATION_INITIALIZE_RESPONSE.pack(answer))
-
-    def _iteration_next(self, cpg: CpgClient, message: bytes) -> None:
-        entries = cpg.iterations.get(ITERATION_REQUEST.unpack(message).iteration_handle)
-        entry = Process(0, 0, b"")
-        error = CsError.LIBRARY
-        if entries is not None:
-            found = next(entries, None)
-            error = CsError.NO_SECTIONS if found is None else CsError.OK
-            entry = found or entry
-        answer = IterationNextResponse(
-            CpgResponse.ITERATION_NEXT,
-            ITERATION_NEXT_RESPONSE.size,
-            error,
-            len(entry.group),
-            entry.group,
-            entry.nodeid,
-            entry.pid,
-        )
-        self.context.respond(cpg.client.id, ITERATION_NEXT_RESPONSE.pack(answer))
-
-    def _iteration_finalize(self, cpg: CpgClient, message: bytes) -> None:
-        entries = cpg.iterations.pop(ITERATION_REQUEST.unpack(message).iteration_handle, None)
-        error = CsError.LIBRARY if entries is None else CsError.OK
-        self._answer(cpg, CpgResponse.ITERATION_FINALIZE, error)
 
     # ------------------------------------------------------------- executive messages
 
@@ -389,25 +365,26 @@ class Cpg(Service):
 
     def _procjoin(self, nodeid: int, message: bytes) -> None:
         proc = CPG_PROC.unpack(message)
-        process = Process(nodeid, proc.pid, _name(proc.group))
+        process = Process(nodeid, proc.pid, exec_name(proc.group))
         if len(self.processes) >= PROCESSES_MAX:
-            self.context.log(LOG_WARNING, f"More than {PROCESSES_MAX} processes in groups: {process} ignored")
-            return
+            raise AnomalyError(f"more than {PROCESSES_MAX} processes in groups: {process} ignored")
         if self.processes.add(process):
-            self._tell(process.group, joined=[Address(nodeid, proc.pid, proc.reason)])
+            self._tell(process.group, joined=[Address(nodeid, proc.pid, Reason.JOIN)])
 
     def _procleave(self, nodeid: int, message: bytes) -> None:
         proc = CPG_PROC.unpack(message)
-        process = Process(nodeid, proc.pid, _name(proc.group))
+        process = Process(nodeid, proc.pid, exec_name(proc.group))
         if process in self.processes:
             self._tell(process.group, left=[Address(nodeid, proc.pid, proc.reason)])
             self.processes.remove([process])
 
     def _mcast_delivered(self, nodeid: int, message: bytes) -> None:
         mcast = CPG_MCAST.unpack(message)
-        group = _name(mcast.group)
+        group = exec_name(mcast.group)
         receivers = self._receivers(nodeid, group)
         if receivers:
+            if mcast.msglen > DELIVER_MAX:
+                raise AnomalyError(f"multicast of {mcast.msglen} bytes, receivers take {DELIVER_MAX}")
             body = payload(message, CPG_MCAST.size, mcast.msglen)
             head = pack_deliver(group, nodeid, mcast.pid, len(body))
             for cpg in receivers:
@@ -415,9 +392,11 @@ class Cpg(Service):
 
     def _partial_delivered(self, nodeid: int, message: bytes) -> None:
         mcast = CPG_PARTIAL_MCAST.unpack(message)
-        group = _name(mcast.group)
+        group = exec_name(mcast.group)
         receivers = self._receivers(nodeid, group)
         if receivers:
+            if mcast.fraglen > PARTIAL_DELIVER_MAX:
+                raise AnomalyError(f"fragment of {mcast.fraglen} bytes, receivers take {PARTIAL_DELIVER_MAX}")
             body = payload(message, CPG_PARTIAL_MCAST.size, mcast.fraglen)
             head = pack_partial_deliver(group, nodeid, mcast.pid, mcast.msglen, len(body), mcast.type)
             for cpg in receivers:
@@ -429,8 +408,7 @@ class Cpg(Service):
         if not listed:
             return ()
         if not self.processes.has_member_on(group, nodeid):
-            self.context.log(LOG_WARNING, f"Message of node {nodeid} to a group it has no member in, dropped")
-            return ()
+            raise AnomalyError(f"message to group {group!r}, of which that node has no known member")
         return [cpg for cpg in listed if cpg.receives()]
 
     # ------------------------------------------------------------- telling clients
@@ -464,7 +442,7 @@ class Cpg(Service):
 
     def _fit(self, addresses: Sequence[Address]) -> Sequence[Address]:
         """The client library copies a list to an array of fixed size without looking."""
-        if len(addresses) > CLIENT_EVENT_LIST_MAX:
+        if len(addresses) > CLIENT_EVENT_LIST_MAX and self._cuts.allow("", self.context.now) is not None:
             self.context.log(
                 LOG_WARNING,
                 f"Group list of {len(addresses)} entries cut to {CLIENT_EVENT_LIST_MAX}, libcpg's limit",
@@ -472,9 +450,9 @@ class Cpg(Service):
         return addresses[:CLIENT_EVENT_LIST_MAX]
 
     def _send_first_totem_configurations(self) -> None:
-        for cpg in self._clients.values():
-            if cpg.wants_totem_configuration:
-                cpg.wants_totem_configuration = False
+        waiting, self._unconfigured = self._unconfigured, []
+        for cpg in waiting:
+            if not cpg.finalized:
                 self.context.event(cpg.client.id, self._totem_configuration())
 
     def _totem_configuration(self) -> bytes:
@@ -488,18 +466,19 @@ class Cpg(Service):
         """Who of the last synchronised membership did not come along?"""
         self._ring_id = ring_id
         self._members = tuple(members)
-        self._left_nodes = tuple(n for n in self._last_members if n not in trans)
+        self._synchronising = True
+        self.left_nodes = tuple(n for n in self._last_members if n not in trans)
         self._joinlists = []
         self._downlist_sent = False
 
     def sync_process(self) -> bool:
         """Our downlist, then our processes: a node that stays and omits them loses them everywhere."""
         if not self._downlist_sent:
-            if not self.context.multicast([self._pack_downlist()]):
+            if not self.context.multicast([pack_downlist(len(self._last_members), self.left_nodes)]):
                 return False
             self._downlist_sent = True
         own = self.processes.on_node(self.context.nodeid)
-        return not own or self.context.multicast([self._pack_joinlist(own)])
+        return not own or self.context.multicast([pack_joinlist(own)])
 
     def sync_activate(self) -> None:
         """Everybody's lists are here, at the same place in the order on all nodes."""
@@ -517,15 +496,23 @@ class Cpg(Service):
         """The lists collected so far belong to a ring that is no more."""
         self._joinlists = []
 
+    def synchronised(self) -> None:
+        """Programs that died meanwhile may leave now."""
+        self._synchronising = False
+        self._send_leaves()
+
     def _drop_nodes_that_left(self) -> None:
-        lost = [p for p in self.processes if p.nodeid in self._left_nodes]
+        lost = [p for nodeid in sorted(self.left_nodes) for p in self.processes.on_node(nodeid)]
         for group, processes in by_group(lost).items():
             self._tell(group, left=_addresses(processes, Reason.NODEDOWN))
             self.processes.remove(processes)
 
     def _add_processes_of_merged_nodes(self) -> None:
         here = self.context.nodeid
-        new = sorted({p for p in self._joinlists if p.nodeid != here and p not in self.processes})
+        # Clients see them in corosync's order, the latest entry first.
+        new = dict.fromkeys(
+            p for p in reversed(self._joinlists) if p.nodeid != here and p not in self.processes
+        )
         for group, processes in by_group(new).items():
             for process in processes:
                 self.processes.add(process)
@@ -539,39 +526,14 @@ class Cpg(Service):
             self._tell(process.group, left=_addresses([process], Reason.PROCDOWN))
             self.processes.remove([process])
 
-    def _pack_downlist(self) -> bytes:
-        header = self.header(DOWNLIST, CPG_DOWNLIST.size)
-        old = len(self._last_members)
-        return CPG_DOWNLIST.pack(CpgDownlist(header, old, len(self._left_nodes), self._left_nodes))
-
-    def _pack_joinlist(self, own: Sequence[Process]) -> bytes:
-        size = CPG_JOINLIST_HEAD.size + CPG_JOINLIST_ENTRY.size * len(own)
-        entries = (
-            CPG_JOINLIST_ENTRY.pack(CpgJoinlistEntry(p.pid, GroupName(len(p.group), p.group))) for p in own
-        )
-        head = CpgJoinlistHead(self.header(JOINLIST, size), 0)
-        return CPG_JOINLIST_HEAD.pack(head) + b"".join(entries)
-
     def _joinlist(self, nodeid: int, message: bytes) -> None:
-        size = min(CPG_JOINLIST_HEAD.unpack(message).header.size, len(message))
-        for offset in range(
-            CPG_JOINLIST_HEAD.size, size - CPG_JOINLIST_ENTRY.size + 1, CPG_JOINLIST_ENTRY.size
-        ):
+        for process in read_joinlist(nodeid, message):
             if len(self._joinlists) >= PROCESSES_MAX:
-                self.context.log(LOG_WARNING, f"Join lists of more than {PROCESSES_MAX} processes, cut")
-                return
-            entry = CPG_JOINLIST_ENTRY.unpack(message, offset)
-            self._joinlists.append(Process(nodeid, entry.pid, _name(entry.group)))
+                raise AnomalyError(f"join lists of more than {PROCESSES_MAX} processes, cut")
+            self._joinlists.append(process)
 
     def _downlist(self, nodeid: int, message: bytes) -> None:
         self.context.log(LOG_DEBUG, f"downlist of node {nodeid}")
-
-
-def _name(group: GroupName) -> bytes:
-    """The bytes of a name that count; a length that lies is a bad message."""
-    if group.length > len(group.value):
-        raise BadMessageError(f"group name of {group.length} bytes")
-    return group.value[: group.length]
 
 
 def _addresses(processes: Iterable[Process], reason: Reason) -> list[Address]:

@@ -27,11 +27,14 @@ class CpgClient:
     state: Membership = Membership.UNJOINED
     group: bytes = b""
     pid: int = 0
-    wants_totem_configuration: bool = False
-    """The first totem configuration after joining was asked for and has not been sent."""
+    configured: bool = False
+    """The totem configuration at joining has been asked for; it is sent once in a connection's life."""
     changes: int = 0
     """Configuration changes this connection was told of."""
     changes_at_first_fragment: int = 0
+    message_size: int = 0
+    fragments_size: int = 0
+    """Bytes of the message sent in fragments at present, and of the fragments so far."""
     finalized: bool = False
     iterations: dict[int, Iterator[Process]] = field(default_factory=dict)
 

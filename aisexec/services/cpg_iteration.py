@@ -4,20 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from aisexec.services.cpg_processes import Process
+from aisexec.services.cpg_processes import Process, by_group
 from ipc.cpg_layouts import IterationType
 
 
-def snapshot(processes: Iterable[Process], kind: int, group: bytes) -> list[Process]:
+def snapshot(processes: Iterable[Process], kind: int, group: bytes | None) -> list[Process]:
     """Entries in the order corosync gives them: an entry of a group that is listed goes behind the
     group's first entry, one of a new group to the front."""
     if kind == IterationType.NAME_ONLY:
         names = dict.fromkeys(process.group for process in processes)
         return [Process(0, 0, name) for name in reversed(names)]
+    if kind == IterationType.ONE_GROUP:
+        processes = (process for process in processes if process.group == group)
     entries: list[Process] = []
-    for process in processes:
-        if kind == IterationType.ONE_GROUP and process.group != group:
-            continue
-        first = next((i for i, entry in enumerate(entries) if entry.group == process.group), None)
-        entries.insert(0 if first is None else first + 1, process)
+    for first, *rest in reversed(by_group(processes).values()):
+        entries += [first, *reversed(rest)]
     return entries

@@ -18,22 +18,23 @@ class ProcessTable:
     """All group members of the cluster."""
 
     def __init__(self) -> None:
-        self._groups: dict[bytes, set[Process]] = {}
+        self._groups: dict[bytes, dict[int, set[Process]]] = {}  # by group, then by node
         self._count = 0
 
     def __contains__(self, process: Process) -> bool:
-        return process in self._groups.get(process.group, ())
+        return process in self._groups.get(process.group, {}).get(process.nodeid, ())
 
     def __len__(self) -> int:
         return self._count
 
     def __iter__(self) -> Iterator[Process]:
         """Sorted by node and process id."""
-        return iter(sorted(process for members in self._groups.values() for process in members))
+        groups = self._groups.values()
+        return iter(sorted(p for nodes in groups for members in nodes.values() for p in members))
 
     def add(self, process: Process) -> bool:
         """False when it is there already."""
-        members = self._groups.setdefault(process.group, set())
+        members = self._groups.setdefault(process.group, {}).setdefault(process.nodeid, set())
         if process in members:
             return False
         members.add(process)
@@ -43,24 +44,28 @@ class ProcessTable:
     def remove(self, processes: Iterable[Process]) -> None:
         """Unknown ones are left alone."""
         for process in processes:
-            members = self._groups.get(process.group, set())
-            if process in members:
-                members.remove(process)
-                self._count -= 1
-                if not members:
-                    del self._groups[process.group]
+            if process not in self:
+                continue
+            nodes = self._groups[process.group]
+            nodes[process.nodeid].remove(process)
+            self._count -= 1
+            if not nodes[process.nodeid]:
+                del nodes[process.nodeid]
+            if not nodes:
+                del self._groups[process.group]
 
-    def members(self, group: bytes) -> list[Process]:
-        """Of one group, sorted."""
-        return sorted(self._groups.get(group, ()))
+    def members(self, group: bytes | None) -> list[Process]:
+        """Of one group, sorted; nobody is in a group without a name."""
+        nodes = self._groups.get(group, {}) if group is not None else {}
+        return sorted(p for members in nodes.values() for p in members)
 
     def has_member_on(self, group: bytes, nodeid: int) -> bool:
         """Has that node any process in the group?"""
-        return any(process.nodeid == nodeid for process in self._groups.get(group, ()))
+        return nodeid in self._groups.get(group, ())
 
     def on_node(self, nodeid: int) -> list[Process]:
         """All of one node, sorted."""
-        return [process for process in self if process.nodeid == nodeid]
+        return sorted(p for nodes in self._groups.values() for p in nodes.get(nodeid, ()))
 
 
 def by_group(processes: Iterable[Process]) -> dict[bytes, list[Process]]:

@@ -13,13 +13,15 @@ from aisexec.messages import (
     VOTE_RECONFIGURE,
     VoteNodeInfo,
 )
-from aisexec.services.base import Context, Message, Service
+from aisexec.services.base import AnomalyError, Context, Message, Service
 from aisexec.services.quorum import Quorum
 from aisexec.totem.limits import PROCESSOR_COUNT_MAX
-from aisexec.totem.types import LOG_DEBUG, LOG_NOTICE, LOG_WARNING, RingId
+from aisexec.totem.types import LOG_DEBUG, LOG_INFO, LOG_NOTICE, RingId
 
 NODEINFO, RECONFIGURE, QDEVICE_REG, QDEVICE_RECONFIGURE = range(4)
 PARAM_EXPECTED_VOTES, PARAM_NODE_VOTES, PARAM_CANCEL_WAIT_FOR_ALL = 1, 2, 3
+VOTES_MAX = 0xFFFFFFFF
+"""What a message's field holds; a sum of forged votes is more."""
 QDEVICE = 0
 """The quorum device goes by this nodeid."""
 
@@ -151,14 +153,11 @@ class VoteQuorum(Service):
             return
         is_new = info.nodeid not in self.nodes
         if is_new and len(self.nodes) >= PROCESSOR_COUNT_MAX:
-            self.context.log(LOG_WARNING, f"nodeinfo about node {info.nodeid} ignored: too many nodes")
-            return
+            raise AnomalyError(f"about node {info.nodeid}, one more than {PROCESSOR_COUNT_MAX}")
         node = self.nodes.setdefault(info.nodeid, Voter(info.nodeid, 0, 0, NodeState.DEAD))
         before = (node.votes, node.expected_votes, node.flags, node.state)
         allow_decrease = self._take_over(node, info)
         leaving = node.state is NodeState.LEAVING
-        if not leaving:
-            node.state = NodeState.MEMBER
         changed = before != (node.votes, node.expected_votes, node.flags, node.state)
         if changed or is_new or node is self.us or info.flags & Flag.FIRST:
             self._recalculate(allow_decrease=allow_decrease or leaving, by_current_nodes=leaving)
@@ -167,16 +166,20 @@ class VoteQuorum(Service):
             self.us.flags &= ~Flag.WAIT_FOR_ALL
 
     def _take_over(self, node: Voter, info: VoteNodeInfo) -> bool:
-        """Believe what a node says of itself; a quorate one also sets our expectations."""
+        """Believe what a node says of itself; a quorate one also sets our expectations.
+
+        Our own words count like those of others, late as they may be, so that all count the same.
+        """
         flags = Flag(info.flags & 0xFF)
         allow_decrease = False
-        if node is not self.us:
-            node.flags = flags
-            node.votes = info.votes
-            if not self.quorate and flags & Flag.QUORATE:
-                allow_decrease = True
-                self.us.expected_votes = info.expected_votes
-            node.expected_votes = info.expected_votes if flags & Flag.QUORATE else self.us.expected_votes
+        if node is self.us:  # what we wait for is decided here and now
+            flags = flags & ~Flag.WAIT_FOR_ALL | node.flags & Flag.WAIT_FOR_ALL
+        node.flags = flags
+        node.votes = info.votes
+        if not self.quorate and flags & Flag.QUORATE:
+            allow_decrease = True
+            self.us.expected_votes = info.expected_votes
+        node.expected_votes = info.expected_votes if flags & Flag.QUORATE else self.us.expected_votes
         node.state = NodeState.LEAVING if flags & Flag.LEAVING else NodeState.MEMBER
         return allow_decrease
 
@@ -190,7 +193,7 @@ class VoteQuorum(Service):
 
     def _reconfigure(self, sender: int, message: bytes) -> None:
         order = VOTE_RECONFIGURE.unpack(message)
-        if order.param == PARAM_EXPECTED_VOTES:
+        if order.param == PARAM_EXPECTED_VOTES and order.value:
             for node in self.nodes.values():
                 if node.state is NodeState.MEMBER:
                     node.expected_votes = order.value
@@ -200,6 +203,7 @@ class VoteQuorum(Service):
             self._recalculate(allow_decrease=True)
         elif order.param == PARAM_CANCEL_WAIT_FOR_ALL:
             self.us.flags &= ~Flag.WAIT_FOR_ALL
+            self.context.log(LOG_INFO, f"wait_for_all_status reset by user on node {order.nodeid}.")
             self._recalculate(allow_decrease=False)
 
     def _qdevice(self, sender: int, message: bytes) -> None:
@@ -210,7 +214,7 @@ class VoteQuorum(Service):
     def _recalculate(self, *, allow_decrease: bool, by_current_nodes: bool = False) -> None:
         members = [n for n in self.nodes.values() if n.state is NodeState.MEMBER]
         total = sum(node.votes for node in members)
-        self.us.expected_votes = max(self.us.expected_votes, total + self._qdevice_votes)
+        self.us.expected_votes = max(self.us.expected_votes, min(total + self._qdevice_votes, VOTES_MAX))
         if self.us.flags & Flag.QDEVICE_CAST_VOTE:
             total += self._qdevice_votes
         current = len(members) if by_current_nodes else 0

@@ -24,7 +24,7 @@ LARGEST = 20_000
 # Timeouts in milliseconds; the coefficient would make the token timeout depend on the number of nodes.
 TOKEN = 1000
 CONSENSUS = 1200
-TOTEM = {"token": TOKEN, "token_coefficient": 0, "consensus": CONSENSUS}
+TOTEM: dict[str, object] = {"token": TOKEN, "token_coefficient": 0, "consensus": CONSENSUS}
 
 STALL_MAX = (TOKEN + CONSENSUS) / 1000 + 1.0
 """Seconds: the loss of a node is noticed, agreed upon, and the ring has formed anew."""

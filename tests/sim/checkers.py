@@ -120,7 +120,7 @@ class Segment(NamedTuple):
     """What a program saw in one regular configuration, for as long as it was a member of its group."""
 
     base: tuple[object, ...]
-    """Rings since the last one that was synchronised, which is the first."""
+    """Rings since the last one in which cpg was synchronised, which is the first."""
     seen: list[tuple[object, ...]]
     synchronised_at: int
     """Index in `seen` at which synchronisation was through."""
@@ -130,24 +130,24 @@ class Segment(NamedTuple):
 def segments(history: History) -> dict[object, Segment]:
     """By ring; only whole ones, from the installation of a ring to that of the next."""
     result: dict[object, Segment] = {}
-    joined = False
-    base: tuple[object, ...] = ()
+    joined = whole = False
+    base: tuple[object, ...] = (id(history),)  # nobody else has the same
     ring: object = None
     seen: list[tuple[object, ...]] = []
     at = -1
     for event in history:
         if event[0] == "R":
-            if ring is not None:
+            if whole:
                 result[ring] = Segment(base, seen, at, event[1])
             if at >= 0:
                 base = (ring,)
             elif ring is not None:
                 base = (*base, ring)
-            ring = event[1] if joined else None
+            ring, whole = event[1], joined
             seen, at = [], -1
-        elif event[0] == "S":
+        elif event[0] == "T":
             at = len(seen)
-        elif event[0] in "DPV":
+        elif event[0] in ("D", "P", "V"):
             joined = True
             seen.append(event)
     return result
@@ -173,6 +173,14 @@ def check_groups(histories: Mapping[object, History]) -> int:
                 left, right = one.seen, two.seen
                 if one.base != two.base:  # their views before differ, and so what the merge changes
                     left, right = left[max(0, one.synchronised_at) :], right[max(0, two.synchronised_at) :]
-                assert left == right, f"{a} and {b} differ in ring {ring}: {left} against {right}"
+                assert left == right, f"{a} and {b} differ in ring {ring} {first_difference(left, right)}"
                 compared += bool(left)
     return compared
+
+
+def first_difference(left: History, right: History) -> str:
+    """Where two sequences of events part."""
+    at = next((i for i, pair in enumerate(zip(left, right, strict=False)) if pair[0] != pair[1]), None)
+    at = min(len(left), len(right)) if at is None else at
+    brief = [[str(event)[:100] for event in side[at : at + 3]] for side in (left, right)]
+    return f"at {at} of {len(left)} and {len(right)}: {brief[0]} against {brief[1]}"

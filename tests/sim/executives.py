@@ -421,7 +421,7 @@ class Cluster(VirtualNetwork[ExecutiveNode]):
     def drained(self) -> bool:
         """No request waits and all nodes have delivered all that was sent."""
         return all(
-            not node.stack.queue_fill()
+            not (node.stack._core.q_new or node.stack._core.q_trans or node.stack._packer.staged)
             and not any(program.waiting for program in node.programs.values())
             for node in self.nodes.values()
             if node.alive
