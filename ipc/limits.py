@@ -53,3 +53,6 @@ PROCESS_NAME_MAX: Final = 31
 
 # One log line per cause in this many seconds; what was left out is counted in the next line.
 LOG_INTERVAL: Final = 5.0
+
+# Causes whose log lines are limited, at a time; a process that misbehaves is a cause of its own.
+CAUSES_MAX = 256

@@ -6,7 +6,7 @@ import syslog
 from collections.abc import Callable
 from time import monotonic
 
-from ipc.limits import LOG_INTERVAL
+from ipc.limits import CAUSES_MAX, LOG_INTERVAL
 
 Log = Callable[[int, str], None]
 
@@ -18,7 +18,7 @@ DEBUG = syslog.LOG_DEBUG
 
 
 class LimitedLog:
-    """Forwards to `log(priority, text)`; `cause` comes from a fixed set of names, so this stays small."""
+    """Forwards to `log(priority, text)`; of at most CAUSES_MAX causes at a time."""
 
     def __init__(self, log: Log, interval: float = LOG_INTERVAL) -> None:
         self._log = log
@@ -36,6 +36,14 @@ class LimitedLog:
         if now < self._quiet_until.get(cause, 0.0):
             self._suppressed[cause] = self._suppressed.get(cause, 0) + 1
             return
+        if len(self._quiet_until) >= CAUSES_MAX and cause not in self._quiet_until:
+            self._forget(now)
         self._quiet_until[cause] = now + self._interval
         missed = self._suppressed.pop(cause, 0)
         self._log(priority, f"{text} ({missed} more like this before)" if missed else text)
+
+    def _forget(self, now: float) -> None:
+        """Causes that are quiet no longer; all of them when none is."""
+        quiet = {cause: until for cause, until in self._quiet_until.items() if until > now}
+        self._quiet_until = quiet if len(quiet) < CAUSES_MAX else {}
+        self._suppressed = {cause: n for cause, n in self._suppressed.items() if cause in self._quiet_until}

@@ -448,7 +448,7 @@ class Server:
         if reason.startswith(ORDINARY_ENDS):
             self._log(DEBUG, f"{conn} closed: {reason}")
         else:
-            self._log.limited("closed", WARNING, f"Closing {conn}: {reason}")
+            self._log.limited(f"closed {conn.creds.pid}", WARNING, f"Closing {conn}: {reason}")
         try:
             conn.free()
         except OSError as error:

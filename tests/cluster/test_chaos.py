@@ -39,10 +39,11 @@ def test_survivors_agree(new_cluster: NewCluster, tmp_path: Path) -> None:
     for sender in SENDERS:
         group[sender].send(0, 1, LARGEST, sender, PAUSE_US)
     wait_traffic(group.programs.values())
-    since = dict.fromkeys(cluster.nodes, time.monotonic())
+    stalls = []
     end = time.monotonic() + SECONDS
     deaths = 0
     while time.monotonic() < end:
+        begin = time.monotonic()
         # At most two at once: of three senders there is always one left, or every pause looked like a stall.
         victims = rng.sample(sorted(cluster.nodes), rng.choice([1, 1, 1, 2]))
         survivors = {node: group[node] for node in cluster.nodes if node not in victims}
@@ -59,13 +60,12 @@ def test_survivors_agree(new_cluster: NewCluster, tmp_path: Path) -> None:
             group.node_back(victim)
             if victim in SENDERS:
                 group[victim].send(0, 1, LARGEST, victim, PAUSE_US)
-            since[victim] = time.monotonic()
         wait_traffic(group.programs.values())
-    until = time.monotonic()
+        now = time.monotonic()
+        stalls.append(max(program.history().longest_gap(begin, now) for program in survivors.values()))
     group.stop_sending()
-    for nodeid, program in group.programs.items():
-        gap = program.history().longest_gap(since[nodeid], until)
-        assert gap <= STALL_MAX, f"{program.path} got nothing for {gap:.2f} s"
+    print(f"\nchaos: {deaths} deaths, longest stalls {', '.join(f'{stall:.2f} s' for stall in stalls)}")
+    assert max(stalls) <= STALL_MAX
     histories = group.finish()
     assert deaths >= SECONDS / 15
     assert all(history.deliveries for history in histories[: len(MIX)])

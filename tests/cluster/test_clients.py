@@ -70,5 +70,6 @@ def test_two_hundred_clients_leave_nothing(new_cluster: NewCluster, tmp_path: Pa
         one_round(node, tmp_path / f"round{number}")
         wait_until(lambda: held(node.pid) == before, TIMEOUT, lambda: f"{held(node.pid)} is {before} again")
         resident.append(process.resident_bytes(node.pid))
+    print(f"\nclients: resident {', '.join(f'{size / 1e6:.1f} MB' for size in resident)} after each round")
     # The first round fills the allocator's pools; from then on they are used again.
     assert resident[-1] - resident[0] < GROWTH_MAX, resident

@@ -33,6 +33,7 @@ from ipc.cpg_layouts import (
     PartialMcastRequest,
     ZcAllocRequest,
     ZcExecuteRequest,
+    unpack_membership,
 )
 from ipc.errors import CsError
 from ipc.layouts import (
@@ -156,12 +157,13 @@ def short_request(_: str) -> None:
 
 
 def long_name(_: str) -> None:
-    """A group name longer than the field that holds it."""
+    """A group name longer than the field that holds it: there is no such group."""
     client = Client()
     size = MEMBERSHIP_GET_REQUEST.size
     request = MembershipGetRequest(CpgRequest.MEMBERSHIP_GET, size, WILD, GROUP)
-    client.send(MEMBERSHIP_GET_REQUEST.pack(request))
-    wait_closed(client.sock)
+    answer = client.call(MEMBERSHIP_GET_REQUEST.pack(request))
+    assert unpack_membership(answer) == ()
+    print("done")
 
 
 def wild_mcast(_: str) -> None:
