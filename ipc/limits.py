@@ -55,4 +55,4 @@ PROCESS_NAME_MAX: Final = 31
 LOG_INTERVAL: Final = 5.0
 
 # Causes whose log lines are limited, at a time; a process that misbehaves is a cause of its own.
-CAUSES_MAX = 256
+CAUSES_MAX: Final = 256

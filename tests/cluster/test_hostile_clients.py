@@ -22,7 +22,7 @@ SENT_BEFORE = 5
 FLOOD = 200
 FLOOD_SIZE = 1_000_000
 """Bytes; together more than is kept for a client that does not read."""
-GROWTH_MAX = 24 * 1024 * 1024
+GROWTH_MAX = 48 * 1024 * 1024
 """Bytes of memory that may still be held after the flood; the queue of one client alone was 64 MB."""
 
 QUIET = sorted(set(ACTS) - {never_reads.__name__})
