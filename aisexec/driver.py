@@ -90,6 +90,7 @@ class Driver:
         self._timer: Timer | None = None
         self._timer_at = float("inf")
         self._carrying = False
+        self._started = False
         self._stopping = False
         self.exit_code = 0
         self.finished = gevent.event.Event()
@@ -102,6 +103,10 @@ class Driver:
         Raises NetError, or OSError with a text that says which IPC name is taken.
         """
         self._transport.start(self._network_ready)
+        if self._stopping:  # told to end while waiting for a port or an address
+            self._transport.close()
+            return
+        self._started = True
         try:
             self._server.start()
         except OSError:
@@ -117,6 +122,9 @@ class Driver:
         self._stopping = True
         self.exit_code = exit_code
         self._log("MAIN", LOG_NOTICE, reason)
+        if not self._started:
+            self.finished.set()
+            return
         if leave:
             self._executive.leave(self._now())
             self._carry_out()

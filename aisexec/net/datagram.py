@@ -26,7 +26,7 @@ from aisexec.net.limits import (
 )
 from aisexec.net.reports import Reports
 from aisexec.net.sockets import datagram_socket
-from aisexec.totem.types import LOG_ERR, LOG_NOTICE, LOG_WARNING
+from aisexec.totem.types import LOG_DEBUG, LOG_ERR, LOG_NOTICE, LOG_WARNING
 
 _READABLE: Final = 1  # libev's EV_READ
 
@@ -129,7 +129,9 @@ class DatagramTransport:
                 if attempt > BIND_RETRIES:
                     raise NetError(str(trouble), trouble.exit_code) from None
                 pause = BIND_PAUSE * attempt
-                self._log(LOG_WARNING, f"{trouble} Trying again in {pause:.1f} s.")
+                # One warning; that each further try failed the same way is nothing new.
+                priority = LOG_WARNING if attempt == 1 else LOG_DEBUG
+                self._log(priority, f"{trouble} Trying again, {BIND_RETRIES + 1 - attempt} times at most.")
                 gevent.sleep(pause)
             except NetError:
                 self._close_sockets()
