@@ -68,6 +68,10 @@ class Node:
     def warnings(self) -> list[str]:
         return [text for priority, text in self.log if priority <= LOG_WARNING]
 
+    @property
+    def retries(self) -> list[str]:
+        return [text for _, text in self.log if "Trying again" in text]
+
     def wait(self, condition: Callable[[], bool]) -> None:
         """Let the hub run until the condition holds."""
         with gevent.Timeout(PATIENCE, AssertionError(f"waited in vain; received {self.received!r:.500}")):
