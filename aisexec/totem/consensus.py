@@ -35,9 +35,9 @@ def process_join(core: Core, join: Join) -> None:
             detail = f"join would make more than {PROCESSOR_COUNT_MAX} processors"
             core.anomaly("limit", f"node {sender}", detail)
             return
-        _learn(core, join)
-        enter_gather(core, Gathering.MERGE_JOIN)
-        return
+        if _learn(core, join):
+            enter_gather(core, Gathering.MERGE_JOIN)
+            return
     if core.state is State.OPERATIONAL:
         enter_gather(core, Gathering.JOIN_OPERATIONAL)
 
@@ -61,7 +61,13 @@ def _same_lists(core: Core, join: Join) -> None:
         enter_commit(core, create_commit_token(core))
 
 
-def _learn(core: Core, join: Join) -> None:
+def _learn(core: Core, join: Join) -> bool:
+    """Take over what the sender knows; False when our lists stay as they were.
+
+    Stock gathers again in any case: two nodes that disagree then answer each other's JOINs as fast
+    as the network carries them, until one of them runs into the consensus timeout.
+    """
+    known = len(core.proc), len(core.failed)
     for nodeid in join.proc:
         add_proc(core, nodeid)
     if core.me in join.failed:
@@ -69,6 +75,7 @@ def _learn(core: Core, join: Join) -> None:
     elif join.system_from in core.memb:
         for nodeid in join.failed:  # believe only those who shared our ring
             add_failed(core, nodeid)
+    return known != (len(core.proc), len(core.failed))
 
 
 def consensus_timeout(core: Core) -> None:

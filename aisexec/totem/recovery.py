@@ -7,7 +7,7 @@ from aisexec.totem.commit import send_commit_token
 from aisexec.totem.core import Core, State
 from aisexec.totem.limits import RECOVERY_QUEUE_SIZE
 from aisexec.totem.operational import enter_operational
-from aisexec.totem.sequence import BEFORE_FIRST, distance, earlier, lte
+from aisexec.totem.sequence import BEFORE_FIRST, distance, earlier, later, lte
 from aisexec.totem.sort_queue import SortQueue
 from aisexec.totem.types import LOG_DEBUG, LOG_WARNING
 
@@ -24,6 +24,10 @@ def enter_recovery(core: Core, token: wire.CommitToken) -> None:
         n for n in core.memb if n in entries and entries[n].ring_id == core.old_ring_id
     )
     _queue_old_messages(core, entries)
+    for nodeid in core.trans_memb:
+        # What one of us delivered in the old configuration, all of us deliver there: a safe message
+        # that was known to be everywhere to one must not wait for the transitional one elsewhere.
+        core.safe_aru = later(core.safe_aru, entries[nodeid].high_delivered)
     core.my_aru = core.my_high_seq = 0
     core.aru_count = core.my_seq_unchanged = 0
     core.install_seq = core.last_released = 0

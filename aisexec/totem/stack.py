@@ -43,6 +43,7 @@ class Totem:
         self._transitional = Assembly(self._message)
         self._assembly = self._transitional
         self._joined = False
+        self._left: tuple[int, ...] = ()
 
     # Doors, see Ring.
 
@@ -144,16 +145,18 @@ class Totem:
 
     def configuration(self, change: Configuration) -> None:
         """A configuration change in its place in the total order."""
-        for nodeid in change.left:
-            self._regular.forget(nodeid)
-            self._transitional.forget(nodeid)
         if change.transitional:
+            # The rest of what those who left had begun may still be among the last old messages.
+            self._left = change.left
             self._packer.flush()
         self._joined = self._joined or bool(change.joined)
         self._upper.configuration(change)
 
     def recovered(self) -> None:
         """From here on the new ring's messages are put together."""
+        for nodeid in self._left:
+            self._regular.forget(nodeid)
+            self._transitional.forget(nodeid)
         self._assembly = self._transitional
 
     def token_received(self) -> None:
