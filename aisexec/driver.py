@@ -164,6 +164,9 @@ class Driver:
         now = self._now()
         due = self._executive.next_timer()
         if due is not None and due <= now:
+            frames = self._transport.receive()
+            if frames:
+                self._executive.receive(frames, now)
             self._executive.handle_timer(now)
         self._carry_out()
 

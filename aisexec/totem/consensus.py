@@ -21,7 +21,8 @@ def process_join(core: Core, join: Join) -> None:
     """Compare the sender's lists with ours: agree, wait, or learn and gather again."""
     sender = join.system_from
     if join.leave and join.failed:
-        core.leavers.add(join.failed[-1])
+        if len(core.leavers) < PROCESSOR_COUNT_MAX:
+            core.leavers.add(join.failed[-1])
         core.log(LOG_DEBUG, f"Received LEAVE message from {join.failed[-1]}")
     proc, failed = set(core.proc), set(core.failed)
     if set(join.proc) == proc and set(join.failed) == failed:
@@ -31,7 +32,7 @@ def process_join(core: Core, join: Join) -> None:
     elif sender in failed:
         pass  # we gave up on the sender: what it believes does not count
     else:
-        if len(proc.union(join.proc)) > PROCESSOR_COUNT_MAX:
+        if max(len(proc.union(join.proc)), len(failed.union(join.failed))) > PROCESSOR_COUNT_MAX:
             detail = f"join would make more than {PROCESSOR_COUNT_MAX} processors"
             core.anomaly("limit", f"node {sender}", detail)
             return

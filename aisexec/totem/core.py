@@ -117,6 +117,7 @@ class Core:
         self.my_high_delivered = 0
         self.last_released = 0
         self.safe_aru = 0
+        self.recovered_safe_aru = 0
         self.my_last_aru = 0
         self.my_token_seq = BEFORE_FIRST
         self.my_last_seq = 0
@@ -143,7 +144,8 @@ class Core:
 
         self.q_new: deque[tuple[bytes, int]] = deque()
         self.q_trans: deque[tuple[bytes, int]] = deque()
-        self.q_retrans: deque[bytes] = deque()
+        self.q_retrans: dict[int, bytes] = {}
+        """Old-ring frames to send again, by their old sequence number, in order."""
         self.interrupted = InterruptedMessage()
         self.queue_slots = SEND_QUEUE_BYTES // settings.net_mtu
         self.global_seqno = 0

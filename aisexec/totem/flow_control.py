@@ -26,7 +26,9 @@ class FlowControl:
 
     def allowance(self, *, fcc: int, backlog: int, queued: int, window_size: int, max_messages: int) -> int:
         """Messages this visit may send, new and retransmitted ones together."""
-        allowed = min(max_messages, max(0, window_size - fcc))
+        # A sum above the window can only be wrong, and would never come down again if it silenced
+        # everybody; stock's unsigned subtraction lets members go on as well.
+        allowed = min(max_messages, window_size - fcc) if fcc <= window_size else max_messages
         total = (backlog + queued - self.queued_last_visit) & MASK
         if total:
             share = window_size * self.queued_last_visit // total

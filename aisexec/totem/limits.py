@@ -44,5 +44,8 @@ RETRANSMIT_LOG_INTERVAL: Final = 1.0
 GROUPS_MAX: Final = 32
 """Group names in front of one message; stock sends one."""
 
+RING_SEQ_JUMP_MAX: Final = 1 << 32
+"""How far a ring sequence number may be ahead of all we have seen: memberships count in steps of four."""
+
 RING_SEQ_MAX: Final = 1 << 62
 """Ring sequence numbers beyond it are refused: a forged one would leave no room to count on."""

@@ -15,6 +15,7 @@ def enter_operational(core: Core) -> None:
     core.consensus = set()
     core.old_saved = False
     core.originated_orf = False
+    core.safe_aru = core.recovered_safe_aru
     _take_recovered_messages(core)
     new_aru, core.my_aru = core.my_aru, core.old_aru
     # Paper, delivery of safe messages: one that is not known to be everywhere must wait for the

@@ -24,10 +24,11 @@ def enter_recovery(core: Core, token: wire.CommitToken) -> None:
         n for n in core.memb if n in entries and entries[n].ring_id == core.old_ring_id
     )
     _queue_old_messages(core, entries)
+    core.recovered_safe_aru = core.safe_aru
     for nodeid in core.trans_memb:
         # What one of us delivered in the old configuration, all of us deliver there: a safe message
         # that was known to be everywhere to one must not wait for the transitional one elsewhere.
-        core.safe_aru = later(core.safe_aru, entries[nodeid].high_delivered)
+        core.recovered_safe_aru = later(core.recovered_safe_aru, entries[nodeid].high_delivered)
     core.my_aru = core.my_high_seq = 0
     core.aru_count = core.my_seq_unchanged = 0
     core.install_seq = core.last_released = 0
@@ -56,9 +57,10 @@ def _queue_old_messages(core: Core, entries: dict[int, wire.CommitEntry]) -> Non
         low = (core.old_high - RECOVERY_QUEUE_SIZE + 1) & 0xFFFFFFFF
         missing = RECOVERY_QUEUE_SIZE - 1
     for i in range(1, missing + 1):
-        frame = core.regular_q.get((low + i) & 0xFFFFFFFF)
+        seq = (low + i) & 0xFFFFFFFF
+        frame = core.regular_q.get(seq)
         if frame is not None:
-            core.q_retrans.append(frame)
+            core.q_retrans[seq] = frame
     core.log(LOG_DEBUG, f"Originated {len(core.q_retrans)} messages in RECOVERY.")
 
 

@@ -14,7 +14,7 @@ from aisexec.totem.commit import acceptable, enter_commit
 from aisexec.totem.consensus import consensus_timeout, ignored_in_operational, process_join
 from aisexec.totem.core import Core, Gathering, RingUser, State
 from aisexec.totem.gather import add_proc, enter_gather, schedule_join, send_join, send_leave
-from aisexec.totem.limits import FRAME_SIZE_MAX, PROCESSOR_COUNT_MAX
+from aisexec.totem.limits import FRAME_SIZE_MAX, PROCESSOR_COUNT_MAX, RING_SEQ_JUMP_MAX
 from aisexec.totem.recovery import enter_recovery, first_token
 from aisexec.totem.sequence import lt
 from aisexec.totem.settings import Settings
@@ -77,20 +77,24 @@ class Ring:
         """Frames with the sender's name for logs, in the order they are to be handled."""
         self.core.now = now
         self._inside = True
-        for frame, sender in self._after_pause(frames):
-            self._frame(frame, sender)
-            self._handle_own_frames()
-        self._inside = False
+        try:
+            for frame, sender in self._after_pause(frames):
+                self._frame(frame, sender)
+                self._handle_own_frames()
+        finally:
+            self._inside = False
 
     def handle_timer(self, now: float) -> None:
         """Run every timer that is due."""
         core = self.core
         core.now = now
         self._inside = True
-        while (timer := core.timers.pop_due(now)) is not None:
-            _TIMERS[timer](core)
-            self._handle_own_frames()
-        self._inside = False
+        try:
+            while (timer := core.timers.pop_due(now)) is not None:
+                _TIMERS[timer](core)
+                self._handle_own_frames()
+        finally:
+            self._inside = False
 
     def next_timer(self) -> float | None:
         """When handle_timer() has to be called, on the clock of `now`."""
@@ -193,14 +197,31 @@ def _keep(core: Core, key: wire.McastKey, frame: bytes) -> None:
         # the frame is asked for again.
         core.stats.dropped[f"mcast in {core.state.name}"] += 1
         return
+    members = core.new_memb if recovery else core.memb
+    if key.system_from not in members or key.nodeid != key.system_from:
+        detail = f"mcast on our ring from node {key.nodeid} for {key.system_from}, no member"
+        raise FrameError("nodeid", detail)
     queue = core.recovery_q if recovery else core.regular_q
     if not queue.add(key.seq, frame):
         return
+    if recovery:
+        _mate_sent_again(core, frame)
     if lt(core.my_high_seq, key.seq):
         core.my_high_seq = key.seq
     core.my_aru = core.sort_queue().contiguous_from(core.my_aru)
     if core.state is State.OPERATIONAL:
         core.deliver(core.my_high_seq, safe_only=True)
+
+
+def _mate_sent_again(core: Core, frame: bytes) -> None:
+    """An old message that a ring mate has put on the new ring need not be sent by us as well.
+
+    Without this all survivors send all of them, and a long recovery does not fit the queues.
+    """
+    if core.q_retrans:
+        inner = wire.read_mcast_key(frame[wire.MCAST_SIZE : 2 * wire.MCAST_SIZE])
+        if (inner.rep, inner.ring_seq) == core.old_ring_id:
+            core.q_retrans.pop(inner.seq, None)
 
 
 def _merge_detect(core: Core, frame: bytes, sender: str) -> None:
@@ -228,6 +249,7 @@ def _join(core: Core, frame: bytes, sender: str) -> None:
     join = wire.read_join(frame)
     if join.system_from == core.me and sender != OURSELVES:
         raise FrameError("duplicate nodeid", f"join with our own nodeid {core.me}; nodeids must be unique")
+    _check_ring_seq(core, join.ring_seq)
     if not dispatch(core, Input.JOIN):
         return
     core.stats.memb_join_rx += 1
@@ -240,6 +262,13 @@ def _join(core: Core, frame: bytes, sender: str) -> None:
         process_join(core, join)
     elif join.system_from in core.new_memb and join.ring_seq >= core.ring_id.seq:
         _join_while_forming(core, join)
+
+
+def _check_ring_seq(core: Core, seq: int) -> None:
+    """One forged number must not bring everybody near the end of the range."""
+    if seq > core.token_ring_seq + RING_SEQ_JUMP_MAX:
+        detail = f"ring sequence number {seq:x}, the highest seen is {core.token_ring_seq:x}"
+        raise FrameError("limit", detail)
 
 
 def _join_while_forming(core: Core, join: wire.Join) -> None:
@@ -256,6 +285,7 @@ def _join_while_forming(core: Core, join: wire.Join) -> None:
 def _commit_token(core: Core, frame: bytes, sender: str) -> None:
     token = wire.read_commit_token(frame)
     core.stats.memb_commit_token_rx += 1
+    _check_ring_seq(core, token.ring_id.seq)
     if not dispatch(core, Input.COMMIT_TOKEN):
         return
     if core.state is State.GATHER:

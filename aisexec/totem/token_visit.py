@@ -45,7 +45,7 @@ def token_arrived(core: Core, token: wire.OrfToken, sender: str) -> None:
         return
     if lte(token.token_seq, core.my_token_seq):
         return  # a retransmitted copy
-    if distance(core.my_aru, token.seq) >= SORT_QUEUE_SIZE:
+    if lt(token.seq, core.my_aru) or distance(core.my_aru, token.seq) >= SORT_QUEUE_SIZE:
         detail = f"token with seq {token.seq:x}, out of the window behind {core.my_aru:x}"
         core.anomaly("seq_range", sender, detail)
         return
@@ -194,7 +194,8 @@ def _send_new(core: Core, visit: Visit) -> None:
     if core.state is State.RECOVERY:
         core.arm(Timer.TOKEN_RETRANSMIT, core.settings.token_retransmit)
         while allowed and core.q_retrans:
-            _send_frame(core, visit, wire.Encapsulated.RECOVERY, core.q_retrans.popleft(), 0)
+            old = core.q_retrans.pop(next(iter(core.q_retrans)))
+            _send_frame(core, visit, wire.Encapsulated.RECOVERY, old, 0)
             allowed -= 1
         queue = core.recovery_q
     else:

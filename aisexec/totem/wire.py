@@ -176,8 +176,8 @@ MCAST_SIZE: Final = MCAST.size
 ENCAPSULATED_OFFSET: Final = HEADER.offset_of("encapsulated")
 NODEID_OFFSET: Final = HEADER.offset_of("nodeid")
 
-# The four fields an mcast frame is judged by, read in one go on the hot path.
-_MCAST_KEY = struct.Struct("<4xB8xII4xIQ")
+# The fields an mcast frame is judged by, read in one go on the hot path.
+_MCAST_KEY = struct.Struct("<4xBI4xII4xIQ")
 _GUARANTEE = struct.Struct("<i")
 _GUARANTEE_OFFSET: Final = MCAST.offset_of("guarantee")
 _U32 = struct.Struct("<I")
@@ -187,6 +187,7 @@ class McastKey(NamedTuple):
     """What the ring needs to know of an mcast frame."""
 
     encapsulated: int
+    nodeid: int
     system_from: int
     seq: int
     rep: int
