@@ -99,3 +99,67 @@ def test_each_kind_has_its_counter(frame: bytes, kind: str) -> None:
     node.totem.receive([(frame, "somebody")], net.now)
     assert node.totem.stats.dropped[kind] == 1
     assert node.totem.members == (1,)
+
+
+def hear(net: Network, nodes: list[int], frame: bytes) -> None:
+    for n in nodes:
+        net.nodes[n].totem.receive([(frame, "10.0.0.66")], net.now)
+        net.nodes[n].carry_out()
+
+
+def test_a_forged_ring_number_does_not_stop_the_cluster() -> None:
+    """Near the end of the range nobody could form a ring any more, not even after a restart."""
+    net = Network([1, 2, 3])
+    net.start()
+    net.settle([1, 2, 3])
+    hear(net, [1, 2, 3], wire.Join(9, 9, (9,), (), 1 << 62).pack())
+    net.kill(3)
+    net.settle([1, 2])
+    assert net.nodes[1].totem.ring_id.seq < 1000
+
+
+def test_a_forged_message_count_does_not_silence_the_ring() -> None:
+    net = Network([1, 2, 3])
+    net.start()
+    net.settle([1, 2, 3])
+    core = net.nodes[2].totem._core
+    token = wire.OrfToken(
+        wire.header(wire.FrameType.ORF_TOKEN, 1),
+        core.my_last_seq,
+        core.my_token_seq + 100,
+        core.my_aru,
+        0,
+        core.ring_id,
+        0,
+        1000,
+        0,
+        (),
+    )
+    hear(net, [2], token.pack())
+    before = len(net.nodes[1].app.history)
+    net.nodes[1].submit(b"still heard")
+    assert net.run_until(
+        lambda: any(e[0] == "D" for e in net.nodes[1].app.history[before:]), net.now + 10
+    )
+
+
+def test_forged_lists_of_failed_nodes_stay_bounded() -> None:
+    net = Network([1, 2, 3])
+    net.start()
+    net.settle([1, 2, 3])
+    for base in (1000, 2000):
+        join = wire.Join(2, 2, (1, 2, 3), tuple(range(base, base + 300)), 1 << 20)
+        hear(net, [1], join.pack())
+    assert len(net.nodes[1].totem._core.failed) <= 384
+    net.settle([1, 2, 3])
+
+
+def test_messages_of_strangers_are_not_kept() -> None:
+    net = Network([1, 2])
+    net.start()
+    net.settle([1, 2])
+    core = net.nodes[1].totem._core
+    head = wire.pack_mcast_header(wire.Encapsulated.PLAIN, 77, core.my_high_seq + 1, 0, core.ring_id, 0)
+    hear(net, [1], head + bytes(100))
+    assert core.stats.dropped["nodeid"] == 1
+    net.settle([1, 2])
