@@ -20,14 +20,14 @@ PROFILES = {
 
 FAULT_KINDS: dict[str, dict[str, int]] = {
     "mixed": {
-        "crash": 4, "lose": 1, "leave": 2, "pause": 3, "slow": 2, "cut": 2, "partition": 4,
-        "loss": 3, "lossy": 2, "duplicate": 1, "jitter": 2, "replay": 1,
+        "crash": 4, "lose": 1, "leave": 2, "pause": 3, "slow": 2, "busy": 2, "cut": 2, "partition": 4,
+        "loss": 3, "lossy": 2, "duplicate": 1, "jitter": 2, "corrupt": 1, "replay": 1,
     },
     "calm": {"leave": 1},
     "partitions": {"partition": 5, "cut": 1, "lossy": 1},
     "crashes": {"crash": 5, "lose": 2, "leave": 2, "loss": 1},
     "lossy": {"loss": 4, "lossy": 3, "duplicate": 2, "jitter": 3, "cut": 2},
-    "pauses": {"pause": 5, "slow": 3, "loss": 1},
+    "pauses": {"pause": 5, "slow": 3, "busy": 3, "loss": 1},
     "hostile": {"corrupt": 4, "replay": 4, "crash": 1, "loss": 1, "partition": 1},
 }  # fmt: skip
 """Weights."""
@@ -107,6 +107,7 @@ def _network(draw: random.Random, profile: str) -> NetworkProfile:
         spread=draw.choice((0.0, 0.0005, 0.002)),
         tail=draw.choice((0.0, 0.0, 0.01)),
         loss=draw.choice((0.0, 0.0, 0.0, 0.01)) if profile != "calm" else 0.0,
+        checksum=draw.choice((0.0, 1.0)) if profile == "hostile" else 1.0,
         drift=draw.choice((0.0, 0.001, 0.05)),
     )
 
@@ -141,6 +142,11 @@ def _pause(ground: Ground) -> list[Step]:
 def _slow(ground: Ground) -> list[Step]:
     delay = f"{ground.timeout * ground.random.choice((0.02, 0.1, 0.3)):.4f}"
     return [Step(ground.time(), "slow", (ground.node(), delay, ground.span()))]
+
+
+def _busy(ground: Ground) -> list[Step]:
+    turn = f"{ground.timeout * ground.random.choice((0.002, 0.02, 0.2)):.4f}"
+    return [Step(ground.time(), "busy", (ground.node(), turn, ground.span()))]
 
 
 def _link(ground: Ground) -> tuple[str, str]:
@@ -187,6 +193,7 @@ _FAULTS: dict[str, Callable[[Ground], list[Step]]] = {
     "leave": _death("leave"),
     "pause": _pause,
     "slow": _slow,
+    "busy": _busy,
     "cut": _cut,
     "lossy": _lossy,
     "partition": _partition,

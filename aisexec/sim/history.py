@@ -212,8 +212,8 @@ class History:
     alive: tuple[int, ...] = ()
     """Nodes that are up at the end."""
     corrupted: bool = False
-    """Changed frames have arrived at nodes as if they were genuine: without authentication nothing can
-    be promised then but that nobody crashes, nothing grows, and all come together again."""
+    """Changed frames have arrived at nodes as if they were genuine: without checksum and authentication
+    nothing can be promised then but that nobody crashes and nothing grows without bound."""
 
     def lives(self) -> dict[Life, list[Record]]:
         """Records by life, each list in order."""

@@ -150,6 +150,8 @@ class Network:
             self._push(self.now + delay, self._deliver, (target, frame, self._names[source]))
         if profile.corrupt and draw() < profile.corrupt:
             frame = self._corrupted(frame)
+            if not frame:
+                return
         for fault in self.faults:
             if not fault.concerns(source, target):
                 continue
@@ -161,6 +163,8 @@ class Network:
                 self._push(self.now + 2 * delay, self._deliver, (target, frame, self._names[source]))
             if fault.corrupt and draw() < fault.corrupt:
                 frame = self._corrupted(frame)
+                if not frame:
+                    return
             if fault.jitter:
                 delay += fault.jitter * draw()
                 overtaking = True
@@ -176,8 +180,10 @@ class Network:
         self._push(arrival, self._deliver, (target, frame, self._names[source]))
 
     def _corrupted(self, frame: bytes) -> bytes:
-        """One byte changed, or the end cut off: what a broken checksum unit lets through."""
+        """One bit changed, or the end cut off; empty when the receiver's checksum finds it out."""
         self.carried["corrupted"] += 1
+        if self.profile.checksum:
+            return b""
         self.history.corrupted = True
         draw = self.random
         if draw.random() < 0.2:

@@ -142,6 +142,9 @@ class Node:
         """When the network will next look at our timers, in its time."""
         self.waiting: list[tuple[bytes, str]] = []
         """Frames in the sockets, while it is paused or busy."""
+        self.turn = 0.0
+        """Seconds between two looks at sockets and timers; 0 is at once."""
+        self._turn_coming = False
         self.programs: dict[int, Program] = {}
         """By client number."""
         self.executive: WatchedExecutive
@@ -166,7 +169,7 @@ class Node:
         if self.up:
             return
         self.life = (self.nodeid, self.life[1] + 1)
-        self.up, self.paused = True, False
+        self.up, self.paused, self.turn = True, False, 0.0
         self.waiting = []
         self.world.record(Started(self.world.now, self.life, self.disk.ring_seq))
         self.executive = WatchedExecutive(self, self.settings, self.disk.ring_seq, self.options)
@@ -199,9 +202,13 @@ class Node:
             return
         self.paused = False
         if self.up:
-            frames, self.waiting = self.waiting, []
+            self._drain()
+
+    def _drain(self) -> None:
+        frames, self.waiting = self.waiting, []
+        if frames:
             self.receive(frames)
-            self.timers()
+        self._due_timers()
 
     # What happens to it.
 
@@ -209,11 +216,22 @@ class Node:
         """A frame from the network."""
         if not self.up:
             return
-        if self.paused:
+        if self.paused or self.turn:
             if len(self.waiting) < SOCKET_FRAMES_MAX:
                 self.waiting.append((frame, sender))
+            self._wait_for_turn()
             return
         self.receive([(frame, sender)])
+
+    def _wait_for_turn(self) -> None:
+        if self.turn and not self._turn_coming:
+            self._turn_coming = True
+            self.world.later(self.turn, self._take_turn)
+
+    def _take_turn(self) -> None:
+        self._turn_coming = False
+        if self.up and not self.paused:
+            self._drain()
 
     def receive(self, frames: Sequence[tuple[bytes, str]]) -> None:
         """All that was in the sockets."""
@@ -225,6 +243,12 @@ class Node:
         self.scheduled = float("inf")
         if not self.up or self.paused:
             return
+        if self.turn:
+            self._wait_for_turn()
+        else:
+            self._due_timers()
+
+    def _due_timers(self) -> None:
         due = self.executive.next_timer()
         if due is None:
             return

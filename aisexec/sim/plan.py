@@ -48,12 +48,13 @@ VERBS: dict[str, tuple[int, str]] = {
     "leave": (1, "NODE: an orderly end"),
     "pause": (2, "NODE SECONDS: it stops and goes on later, with old timers and what its sockets kept"),
     "slow": (3, "NODE DELAY SECONDS: for so long everything it receives is late by DELAY"),
+    "busy": (3, "NODE TURN SECONDS: for so long it looks at its sockets and timers every TURN seconds only"),
     "cut": (3, "FROM TO SECONDS: nothing gets through in this direction"),
     "partition": (2, "1,2/3,4 SECONDS: nothing between the sides"),
     "loss": (2, "PROBABILITY SECONDS: frames are lost everywhere"),
     "lossy": (4, "FROM TO PROBABILITY SECONDS: frames are lost in this direction"),
     "duplicate": (2, "PROBABILITY SECONDS"),
-    "corrupt": (2, "PROBABILITY SECONDS: a byte of the frame is changed, and it arrives"),
+    "corrupt": (2, "PROBABILITY SECONDS: a bit of the frame is changed or its end cut off"),
     "jitter": (2, "DELAY SECONDS: a random delay up to DELAY, so that frames overtake each other"),
     "replay": (2, "COUNT NODE: old frames, picked at random, arrive once more at the node"),
     # work
@@ -65,6 +66,11 @@ VERBS: dict[str, tuple[int, str]] = {
     "pieces": (4, "NODE PID COUNT SIZE: one multicast of COUNT fragments of SIZE bytes"),
     "raw": (4, "NODE COUNT SIZE agreed|safe: messages handed to Totem itself, without cpg"),
 }
+
+
+def parameters(verb: str) -> tuple[str, ...]:
+    """What the arguments of a step are, in the words of VERBS: ("NODE", "SECONDS")."""
+    return tuple(VERBS[verb][1].partition(":")[0].split())
 
 
 @dataclass(frozen=True)
@@ -80,6 +86,9 @@ class NetworkProfile:
     loss: float = 0.0
     duplicate: float = 0.0
     corrupt: float = 0.0
+    checksum: float = 1.0
+    """1: changed frames are found out and dropped, as by UDP's checksum or by authentication;
+    0: they arrive."""
     drift: float = 0.0
     """Clocks run faster or slower by up to this fraction."""
 

@@ -41,6 +41,7 @@ class Conductor:
         """Take all faults back."""
         self.network.faults.clear()
         for node in self.network.nodes.values():
+            node.turn = 0.0
             node.resume()
         self.network.mark(None, "fault", "all healed")
 
@@ -94,6 +95,19 @@ class Conductor:
     def _slow(self, step: Step) -> Callable[[], None]:
         node, delay, span = step.arguments
         return self._for_a_while(Fault(delay=float(delay), target=self._node(node)), span)
+
+    def _busy(self, step: Step) -> Callable[[], None]:
+        node, turn, span = self.network.nodes[self._node(step.arguments[0])], *map(float, step.arguments[1:])
+
+        def end() -> None:
+            node.turn = 0.0
+
+        def begin() -> None:
+            if self.network.now < self.plan.heal:
+                node.turn = turn
+                self.network.later(span, end)
+
+        return begin
 
     def _cut(self, step: Step) -> Callable[[], None]:
         source, target, span = step.arguments
@@ -181,6 +195,7 @@ _ACTIONS: dict[str, Callable[[Conductor, Step], Callable[[], None]]] = {
     "start": Conductor._start,
     "pause": Conductor._pause,
     "slow": Conductor._slow,
+    "busy": Conductor._busy,
     "cut": Conductor._cut,
     "lossy": Conductor._lossy,
     "partition": Conductor._partition,

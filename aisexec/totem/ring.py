@@ -274,12 +274,25 @@ def _check_ring_seq(core: Core, seq: int) -> None:
 def _join_while_forming(core: Core, join: wire.Join) -> None:
     """A member of the ring being formed has given it up (states COMMIT and RECOVERY)."""
     was = core.state
+    if was is State.RECOVERY and _has_installed(core, join):
+        core.proc = list(core.new_memb)
+        core.failed = []
     process_join(core, join)
     if was is State.COMMIT:
         enter_gather(core, Gathering.JOIN_COMMIT)
         return
     core.restore_old_ring()
     enter_gather(core, Gathering.JOIN_RECOVERY)
+
+
+def _has_installed(core: Core, join: wire.Join) -> bool:
+    """The sender of the JOIN has the ring that we are still recovering, and gathers from there.
+
+    All members had agreed on whom to leave out; only who installs a ring forgets it. With our own
+    old failed list the ring would form without them once more, hear them once more, and so on: two
+    rings can keep each other from merging like that for ever (found by simulation, seed 8).
+    """
+    return join.ring_seq == core.ring_id.seq and not set(core.failed) <= set(join.failed)
 
 
 def _commit_token(core: Core, frame: bytes, sender: str) -> None:
