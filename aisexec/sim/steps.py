@@ -37,6 +37,10 @@ class Conductor:
         self.network.mark(None, "work" if step.verb in _WORK else "fault", str(step).split(" ", 1)[1])
         action()
 
+    def do(self, step: Step) -> None:
+        """Carry out a step now, plan or no plan."""
+        self._do(step, _ACTIONS[step.verb](self, step))
+
     def heal(self) -> None:
         """Take all faults back."""
         self.network.faults.clear()
