@@ -16,6 +16,7 @@ PROFILES = {
     "lossy": "loss, duplicates, reordering; one-way links",
     "pauses": "nodes stop and go on; slow nodes; drifting clocks",
     "hostile": "changed and replayed frames",
+    "storm": "one fault after the other, for long",
 }
 
 FAULT_KINDS: dict[str, dict[str, int]] = {
@@ -24,6 +25,10 @@ FAULT_KINDS: dict[str, dict[str, int]] = {
         "loss": 3, "lossy": 2, "duplicate": 1, "jitter": 2, "corrupt": 1, "replay": 1,
     },
     "calm": {"leave": 1},
+    "storm": {
+        "crash": 4, "lose": 1, "leave": 2, "pause": 3, "slow": 2, "busy": 2, "cut": 2, "partition": 4,
+        "loss": 3, "lossy": 2, "duplicate": 1, "jitter": 2, "replay": 2,
+    },
     "partitions": {"partition": 5, "cut": 1, "lossy": 1},
     "crashes": {"crash": 5, "lose": 2, "leave": 2, "loss": 1},
     "lossy": {"loss": 4, "lossy": 3, "duplicate": 2, "jitter": 3, "cut": 2},
@@ -65,11 +70,12 @@ def make_plan(seed: int, *, nodes: int | None = None, profile: str = "mixed") ->
     count = nodes or draw.choice((2, 3, 3, 3, 4, 4, 5, 5, 6, 7, 8))
     ids = tuple(sorted(draw.sample(range(1, max(2 * count, 10)), count)))
     timeouts = _timeouts(draw, count)
-    heal = round(draw.uniform(2.0, 8.0) * timeouts["token"], 4)
+    storm = profile == "storm"
+    heal = round(draw.uniform(2.0, 8.0) * timeouts["token"] * (3 if storm else 1), 4)
     ground = Ground(draw, ids, heal, timeouts["token"])
     kinds = FAULT_KINDS[profile]
     steps = _births(ground)
-    for _ in range(draw.randrange(1, 8)):
+    for _ in range(draw.randrange(1, 8) + (20 if storm else 0)):
         kind = draw.choices(tuple(kinds), tuple(kinds.values()))[0]
         steps.extend(_FAULTS[kind](ground))
     steps.extend(_work(ground))

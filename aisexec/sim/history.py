@@ -44,6 +44,8 @@ class Submitted(NamedTuple):
     life: Life
     message: int
     safe: bool
+    synchronising: bool = False
+    """While the services were brought into step; what was submitted before it waits for its end."""
 
 
 class Delivered(NamedTuple):
@@ -81,6 +83,18 @@ class Synchronised(NamedTuple):
     at: float
     life: Life
     ring: RingId
+
+
+class Reached(NamedTuple):
+    """What programs get from here on comes after a regular configuration, or after it was synchronised.
+
+    The engine carries effects out a little later than they are made, so the order of what programs see
+    and of Regular and Synchronised means nothing."""
+
+    at: float
+    life: Life
+    ring: RingId
+    synchronised: bool
 
 
 class Stored(NamedTuple):
@@ -168,6 +182,7 @@ Record = (
     | Transitional
     | Regular
     | Synchronised
+    | Reached
     | Stored
     | Sizes
     | ProgramJoined
@@ -211,6 +226,8 @@ class History:
     """Until when that has to be so."""
     alive: tuple[int, ...] = ()
     """Nodes that are up at the end."""
+    index: object = field(default=None, repr=False, compare=False)
+    """What checkers have worked out together, see aisexec.sim.checkers.index."""
     corrupted: bool = False
     """Changed frames have arrived at nodes as if they were genuine: without checksum and authentication
     nothing can be promised then but that nobody crashes and nothing grows without bound."""

@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
-from aisexec.executive import CloseClient, Event, Executive, ExecutiveOptions, Respond, Shutdown
+from aisexec.executive import CloseClient, Event, Events, Executive, ExecutiveOptions, Respond, Shutdown
 from aisexec.limits import PROCESSES_MAX
 from aisexec.services.cpg import Cpg
 from aisexec.sim.history import (
     Delivered,
     Ended,
     Life,
+    Reached,
     Record,
     Regular,
     Sizes,
@@ -94,7 +95,8 @@ class WatchedExecutive(Executive):
         taken = self._submit(group, parts, safe=safe)
         if taken:
             node, world = self.node, self.node.world
-            world.record(Submitted(world.now, node.life, world.intern(b"".join(parts)), safe))
+            message = world.intern(b"".join(parts))
+            world.record(Submitted(world.now, node.life, message, safe, self.sync.running))
         return taken
 
     def deliver(self, group: bytes, nodeid: int, message: bytes) -> None:
@@ -111,11 +113,16 @@ class WatchedExecutive(Executive):
             world.record(
                 Regular(world.now, life, change.ring_id, change.members, change.left, change.joined)
             )
+            self._reached(synchronised=False)
         super().configuration(change)
 
     def synchronisation_done(self) -> None:
         self.node.world.record(Synchronised(self.node.world.now, self.node.life, self.totem.ring_id))
         super().synchronisation_done()
+        self._reached(synchronised=True)
+
+    def _reached(self, *, synchronised: bool) -> None:
+        self.emit(Reached(0.0, self.node.life, self.totem.ring_id, synchronised))  # type: ignore[arg-type]
 
 
 class Node:
@@ -340,6 +347,9 @@ class Node:
             case Event(client, parts):
                 if client in self.programs:
                     self.programs[client].event(b"".join(parts))
+            case Events(clients, parts):
+                for client in clients:
+                    self._effect(Event(client, parts))
             case Respond(client, message):
                 if client in self.programs:
                     self._answered(self.programs[client], message)
@@ -352,6 +362,8 @@ class Node:
             case CloseClient(client, reason):
                 if client in self.programs:
                     self._close(self.programs[client], reason)
+            case Reached():
+                world.record(effect._replace(at=world.now))
             case Shutdown(reason, _, _):
                 world.mark(self.life, "fault", f"shut down: {reason}")
 

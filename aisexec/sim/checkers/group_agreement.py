@@ -1,0 +1,52 @@
+"""Closed process groups: members see the same messages and changes in the same order (cpg_overview(3)).
+
+Programs of one group whose nodes go through the same configurations.  Where their nodes come from
+different sides of a partition, what they see before the services are in step again differs.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+
+from aisexec.sim.checkers.groups import Membership, Segment, content, memberships, segments, show
+from aisexec.sim.history import History, Violation
+from aisexec.totem.types import RingId
+
+PROPERTY = "group agreement"
+
+
+def check(history: History) -> None:
+    """All pairs that share a ring and the next one."""
+    if history.corrupted:
+        return
+    together: dict[tuple[bytes, RingId, RingId], list[tuple[Membership, Segment]]] = defaultdict(list)
+    for membership in memberships(history):
+        for ring, segment in segments(membership).items():
+            together[membership.group, ring, segment.follower].append((membership, segment))
+    for (_, ring, _), members in together.items():
+        first, one = members[0]
+        for other, two in members[1:]:
+            _compare(ring, first, one, other, two)
+
+
+def _compare(ring: RingId, first: Membership, one: Segment, other: Membership, two: Segment) -> None:
+    if (one.synchronised_at < 0) != (two.synchronised_at < 0):
+        raise Violation(PROPERTY, f"{first} is in step in ring {ring} and {other} is not, or the reverse")
+    left, right = one.seen, two.seen
+    if one.base != two.base:
+        left = left[one.synchronised_at :] if one.synchronised_at >= 0 else []
+        right = right[two.synchronised_at :] if two.synchronised_at >= 0 else []
+    seen = [[content(entry) for entry in side] for side in (left, right)]
+    if seen[0] == seen[1]:
+        return
+    at = next(
+        (i for i, (x, y) in enumerate(zip(seen[0], seen[1], strict=False)) if x != y),
+        min(len(left), len(right)),
+    )
+    shown = [show(side[at]) if at < len(side) else "nothing more" for side in seen]
+    evidence = tuple(side[at] for side in (left, right) if at < len(side))
+    raise Violation(
+        PROPERTY,
+        f"in ring {ring} {first} gets {shown[0]} where {other} gets {shown[1]}",
+        evidence,
+    )
