@@ -6,6 +6,7 @@ from aisexec.config.grammar import Section
 from aisexec.config.network import link_number
 from aisexec.config.problems import Problems
 from aisexec.config.schema import Values, keys
+from aisexec.config.security import check_crypto
 
 SERVED = ("udp", "udpu")
 """Transports of this version."""
@@ -23,7 +24,7 @@ def check_sections(root: Section, problems: Problems) -> None:
 def check_values(root: Values, problems: Problems) -> None:
     """Report what cannot be used as it is written."""
     _check_transport(root, problems)
-    _check_crypto(root, problems)
+    check_crypto(root, problems)
     _check_interfaces(root, problems)
     _check_nodelist(root, problems)
     _note_ignored(root, problems)
@@ -40,28 +41,6 @@ def _check_transport(root: Values, problems: Problems) -> None:
         what = "no transport is given, which means knet (as in corosync 3); this version serves udp and udpu"
     write = "write 'transport: udpu' (each node by its address) or 'transport: udp' (multicast), on all nodes"
     problems.error(totem.where_of("transport"), what, write)
-
-
-def _check_crypto(root: Values, problems: Problems) -> None:
-    totem = root.one("totem")
-    secure = totem.value("secauth") == "on"
-    cipher = totem.value("crypto_cipher") or ("aes256" if secure else "none")
-    hashing = totem.value("crypto_hash") or ("sha256" if secure else "none")
-    if cipher != "none" and hashing == "none":
-        problems.error(
-            totem.where_of("crypto_cipher"),
-            "crypto_cipher requires crypto_hash with value other than none",
-            "write 'crypto_hash: sha256'",
-        )
-    if totem.value("transport") not in SERVED:
-        return  # nothing to say before the transport is mended
-    if cipher != "none" or hashing != "none":
-        key = next(k for k in ("crypto_cipher", "crypto_hash", "secauth") if totem.given(k))
-        problems.error(
-            totem.where_of(key),
-            "crypto_cipher & crypto_hash are only valid for the Knet transport",
-            "write 'secauth: off', 'crypto_cipher: none' and 'crypto_hash: none'; udp and udpu never encrypt",
-        )
 
 
 def _check_interfaces(root: Values, problems: Problems) -> None:

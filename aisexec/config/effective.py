@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from aisexec.config.load import Loaded
 from aisexec.config.logging_section import derive_logging
 from aisexec.config.machine import Machine
@@ -11,6 +13,7 @@ from aisexec.config.nodes import ResolvedNode, find_local, resolve_nodes
 from aisexec.config.problems import Problem, Problems
 from aisexec.config.quorum import check_expected_votes, derive_quorum
 from aisexec.config.schema import Values
+from aisexec.config.security import OVERHEAD, derive_security
 from aisexec.config.timing import Timing
 from aisexec.exit_codes import ExitCode
 
@@ -36,6 +39,7 @@ def _derive(loaded: Loaded, machine: Machine) -> tuple[Effective | None, list[Pr
     local = _local_node(root, nodes, machine, problems)
     # Timeouts grow with the nodes that have an address, as corosync counts them.
     timing = Timing(root, sum(1 for n in root.one("nodelist").all("node") if n.value("ring0_addr")))
+    security = derive_security(root, nodes, machine, problems)
     timing.check(problems)
     quorum = derive_quorum(root, nodes, local, problems)
     check_expected_votes(root, nodes, problems)
@@ -43,13 +47,13 @@ def _derive(loaded: Loaded, machine: Machine) -> tuple[Effective | None, list[Pr
     system = _system(root, machine, problems)
     network: Network | None = None
     if local is not None:
-        network = derive_network(root, nodes, local, machine, problems)
+        network = replace(derive_network(root, nodes, local, machine, problems), security=security)
     found = _in_order(loaded.problems.found + problems.found, loaded.path)
     if network is None:
         return None, found
     totem = root.one("totem")
     result = Effective(
-        totem=timing.settings(),
+        totem=timing.settings(OVERHEAD if security else 0),
         network=network,
         quorum=quorum,
         logging=logging,

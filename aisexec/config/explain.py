@@ -45,6 +45,12 @@ def _cluster(config: Effective) -> list[str]:
         lines[-1] += f" (and {network.port - 1} for sending), {group}, ttl {network.ttl}"
     interface = network.interface_name or "no interface now"
     lines.append(f"This node: {network.nodeid} at {network.local_address} on {interface}")
+    security = network.security
+    lines.append(
+        "Security: none, anybody on the network can read and send frames"
+        if security is None
+        else f"Security: {security.algorithm}, key from {security.key_source}"
+    )
     quorum = config.quorum
     if quorum.provider:
         half = quorum.expected_votes // 2 + 1

@@ -27,10 +27,16 @@ NODES_MAX = 384
 """Members of a ring (PROCESSOR_COUNT_MAX)."""
 
 NETMTU_MIN = 256
-"""Below this the two frame headers (90 bytes) and the packing header leave no room worth sending."""
+"""Below this the frame headers (90 bytes, 143 with encryption) leave no room worth sending."""
 
 UDP_PAYLOAD_MAX = 65507
 """Bytes of the largest UDP datagram over IPv4; a full recovery frame is `netmtu` bytes long."""
 
 WATCHDOG_TYPICAL = 60.0
 """Seconds after which a hardware watchdog usually fires; a longer recovery resets whole clusters."""
+
+KEY_SIZE_MIN = 128
+"""Bytes of the shared key (TOTEM_PRIVATE_KEY_LEN_MIN)."""
+
+KEY_SIZE_MAX = 4096
+"""The same, at most (TOTEM_PRIVATE_KEY_LEN_MAX)."""

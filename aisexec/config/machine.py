@@ -5,13 +5,22 @@ from __future__ import annotations
 import ipaddress
 import os
 import socket
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from importlib.util import find_spec
 from typing import Protocol
+
+from aisexec.config.keyfile import KeyFileError, read_key
 
 IPAddress = ipaddress.IPv4Address | ipaddress.IPv6Address
 
 IFF_UP = 0x1
+
+KEY_VARIABLES = ("COROSYNC_TOTEM_AUTHKEY_FILE", "OPENAIS_TOTEM_AUTHKEY_FILE")
+"""Environment variables that name the key file where the configuration does not."""
+
+CRYPTO_PACKAGES = {"openssl": ("cryptography", "cryptography"), "pycryptodome": ("pycryptodome", "Crypto")}
+"""Python package of each crypto_model, and the name it is imported by."""
 
 
 class LocalAddress(Protocol):
@@ -50,6 +59,10 @@ def _no_problem(_path: str) -> str:
     return ""
 
 
+def _no_key(path: str) -> bytes:
+    raise KeyFileError(f"could not open key file {path}: this machine is imagined", "")
+
+
 @dataclass(frozen=True, slots=True)
 class Machine:
     """The machine a configuration is meant for.  The defaults know nothing beyond the arguments."""
@@ -63,12 +76,26 @@ class Machine:
     interface_index: Callable[[str], int | None] = _no_index
     directory_problem: Callable[[str], str] = _no_problem
     """Why a directory cannot be entered; empty when it can."""
+    authkey_file: str | None = None
+    """The key file that the environment names."""
+    read_key: Callable[[str], bytes] = _no_key
+    """The content of a key file; raises KeyFileError."""
+    crypto_models: frozenset[str] = frozenset(CRYPTO_PACKAGES)
+    """Libraries for encryption that are installed."""
 
 
-def this_machine(addresses: Sequence[LocalAddress]) -> Machine:
+def this_machine(addresses: Sequence[LocalAddress], environ: Mapping[str, str] = os.environ) -> Machine:
     """The machine we run on, with its interface addresses."""
     return Machine(
-        os.uname().nodename, addresses, resolve, reverse, interface_index, directory_problem
+        os.uname().nodename,
+        addresses,
+        resolve,
+        reverse,
+        interface_index,
+        directory_problem,
+        next((environ[name] for name in KEY_VARIABLES if environ.get(name)), None),
+        read_key,
+        frozenset(model for model, (_, module) in CRYPTO_PACKAGES.items() if find_spec(module) is not None),
     )
 
 

@@ -28,6 +28,16 @@ class Node:
 
 
 @dataclass(frozen=True, slots=True)
+class Security:
+    """How frames are sealed; field by field `aisexec.net.base.Security`."""
+
+    algorithm: str
+    key: bytes = field(repr=False)
+    key_source: str
+    model: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Network:
     """What the transport needs; field by field `aisexec.net.base.NetworkSettings`."""
 
@@ -42,6 +52,7 @@ class Network:
     block_unlisted_ips: bool = True
     interface_name: str | None = None
     interface_index: int | None = None
+    security: Security | None = None
 
 
 @dataclass(frozen=True, slots=True)

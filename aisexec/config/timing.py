@@ -167,8 +167,8 @@ class Timing:
         """Seconds from the failure of a node to the new membership, at worst."""
         return (self["token"] + self["consensus"]) / 1000
 
-    def settings(self) -> Settings:
-        """The numbers in the form the protocol takes."""
+    def settings(self, overhead: int = 0) -> Settings:
+        """The numbers in the form the protocol takes; `overhead` is what encryption adds to each frame."""
         return Settings(
             token=self["token"] / 1000,
             token_retransmit=self["token_retransmit"] / 1000,
@@ -184,7 +184,7 @@ class Timing:
             miss_count_const=self["miss_count_const"],
             window_size=self["window_size"],
             max_messages=self["max_messages"],
-            net_mtu=self["netmtu"] - FRAME_HEADERS,
+            net_mtu=self["netmtu"] - FRAME_HEADERS - overhead,
             heartbeat_failures_allowed=self["heartbeat_failures_allowed"],
             max_network_delay=self["max_network_delay"] / 1000,
             cancel_token_hold_on_retransmit=self.totem.value("cancel_token_hold_on_retransmit") == "yes",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
@@ -26,6 +27,20 @@ class NetError(Exception):
 
 
 @dataclass(frozen=True, slots=True)
+class Security:
+    """How frames are encrypted or authenticated, the same on all nodes of the cluster."""
+
+    algorithm: str
+    """A cipher (aes256, aes192, aes128, chacha20), or a hash (sha256 ...) that only authenticates."""
+    key: bytes = field(repr=False)
+    """The content of the key file."""
+    key_source: str
+    """Where the key comes from, for logs."""
+    model: str | None = None
+    """openssl or pycryptodome; None takes the fastest there is."""
+
+
+@dataclass(frozen=True, slots=True)
 class NetworkSettings:
     """Where this node and its peers are.  Addresses are numeric text, IPv4 or IPv6, all of one family."""
 
@@ -47,6 +62,8 @@ class NetworkSettings:
     interface_name: str | None = None
     """The interface to use; None is the one that carries the local address."""
     interface_index: int | None = None
+    security: Security | None = None
+    """None: frames travel as they are."""
 
 
 class LinkChange(Enum):
@@ -83,6 +100,10 @@ class NetStats:
     """Failed sends since the last one that went well."""
     unknown_nodes: int = 0
     """Frames for nodeids that have no address."""
+    refused: Counter[str] = field(default_factory=Counter)
+    """Datagrams that held no genuine frame, by `aisexec.net.crypto.Verdict`; handshakes are among them."""
+    handshakes_sent: int = 0
+    """Challenges and answers."""
 
 
 class Transport(Protocol):

@@ -20,11 +20,22 @@ from aisexec.net.limits import (
     BIND_PAUSE,
     BIND_RETRIES,
     OWN_FRAMES_MAX,
+    RECEIVE_BYTES_MAX,
     RECEIVE_FRAMES_MAX,
     RECEIVE_SIZE_MAX,
     SEND_FAILURES_WARNED,
 )
 from aisexec.net.reports import Reports
+from aisexec.net.sealing import Sealing
+from aisexec.net.segmentation import (
+    ANCILLARY_SIZE,
+    REFUSALS,
+    Refusers,
+    ask_for_joined,
+    runs,
+    segment_size,
+    send_run,
+)
 from aisexec.net.sockets import datagram_socket
 from aisexec.totem.types import LOG_DEBUG, LOG_ERR, LOG_NOTICE, LOG_WARNING
 
@@ -62,8 +73,13 @@ class DatagramTransport:
         self.settings = settings
         self.stats = NetStats()
         self._log = log
+        self._clock = clock
         self._reports = Reports(log, clock)
+        self._refusers = Refusers()
         self._loss = loss.TestLoss.from_environment(os.environ)
+        self._sealing: Sealing | None = None
+        if settings.security is not None:
+            self._sealing = Sealing(settings, settings.security, self.stats, self._reports, log, clock)
         # One byte more than the limit, so that a longer datagram shows.
         self._buffer = bytearray(RECEIVE_SIZE_MAX + 1)
         self._view = memoryview(self._buffer)
@@ -111,6 +127,7 @@ class DatagramTransport:
         self._on_ready = on_ready
         loop = gevent.get_hub().loop
         for each in readable:
+            ask_for_joined(each)
             watcher = loop.io(each.fileno(), _READABLE)
             watcher.start(on_ready)
             self._watchers.append(watcher)
@@ -197,23 +214,37 @@ class DatagramTransport:
     def _drain(
         self, source: socket.socket, accepts: Callable[[SockAddr], bool] | None = None
     ) -> list[Received]:
-        """Read until the socket is empty; `accepts` judges senders and counts those it refuses."""
+        """Read until the socket is empty, or much is read; `accepts` judges senders and counts those it refuses."""
         frames: list[Received] = []
-        buffer, view, receive = self._buffer, self._view, source.recvfrom_into
+        buffers, view, receive = [self._buffer], self._view, source.recvmsg_into
+        left = RECEIVE_BYTES_MAX
         try:
             for _ in range(RECEIVE_FRAMES_MAX):
-                size, sender = receive(buffer)
-                if size > RECEIVE_SIZE_MAX:
+                size, ancillary, _, sender = receive(buffers, ANCILLARY_SIZE)
+                left -= size
+                step = segment_size(ancillary, size) if ancillary else size
+                if step > RECEIVE_SIZE_MAX:
                     self._oversized(sender[0])
-                elif accepts is None or accepts(sender):
+                elif accepts is not None and not accepts(sender):
+                    continue
+                elif step < size:
+                    name = sender[0]
+                    frames += [(bytes(view[at : min(at + step, size)]), name) for at in range(0, size, step)]
+                    if len(frames) >= RECEIVE_FRAMES_MAX:
+                        break
+                else:
                     frames.append((bytes(view[:size]), sender[0]))
+                if left <= 0:
+                    break
         except BlockingIOError:
             pass
         except OSError as error:
             self._receive_failed(error)
         self.stats.received_frames += len(frames)
         self.stats.received_bytes += sum(len(frame) for frame, _ in frames)
-        return frames if self._loss is None else self._survivors(frames, self._loss)
+        if self._loss is not None:
+            frames = self._survivors(frames, self._loss)
+        return frames if self._sealing is None else self._sealing.open(frames, self._send_as_is)
 
     def _survivors(self, frames: list[Received], test_loss: loss.TestLoss) -> list[Received]:
         kept = [received for received in frames if not test_loss.loses()]
@@ -241,9 +272,37 @@ class DatagramTransport:
 
     # Sending
 
+    def _for_all(self, frames: Sequence[bytes]) -> Sequence[bytes]:
+        """The datagrams of a broadcast."""
+        return frames if self._sealing is None else self._sealing.seal(frames)
+
     def _send(self, frames: Sequence[bytes], peer: Peer) -> None:
         if not self._sockets:
             return  # closed: the ring says its last words after us
+        if len(frames) == 1 or not self._refusers.takes_runs(peer.address, self._clock()):
+            self._send_singly(frames, peer)
+            return
+        for run in runs(frames):
+            if len(run) == 1 or not self._send_run(run, peer):
+                self._send_singly(run, peer)
+
+    def _send_run(self, run: Sequence[bytes], peer: Peer) -> bool:
+        """False when the frames have to go one by one."""
+        try:
+            sent = send_run(self._sender, run, peer.address)
+        except OSError as error:
+            if error.errno in REFUSALS:
+                self._refusers.refused(peer.address, self._clock())
+                return False
+            self._send_failed(error, peer, len(run))
+            return True
+        stats = self.stats
+        stats.sent_bytes += sent
+        stats.sent_frames += len(run)
+        stats.continuous_send_failures = 0
+        return True
+
+    def _send_singly(self, frames: Sequence[bytes], peer: Peer) -> None:
         stats, send, target = self.stats, self._sender.sendto, peer.address
         for frame in frames:
             try:
@@ -254,12 +313,12 @@ class DatagramTransport:
                 stats.sent_frames += 1
                 stats.continuous_send_failures = 0
 
-    def _send_failed(self, error: OSError, peer: Peer) -> None:
+    def _send_failed(self, error: OSError, peer: Peer, count: int = 1) -> None:
         stats, number = self.stats, error.errno or 0
         if number in NO_ROOM:
-            stats.send_dropped += 1
+            stats.send_dropped += count
         else:
-            stats.send_errors += 1
+            stats.send_errors += count
         self._reports.report(
             f"send {number}",
             peer.name,
@@ -267,7 +326,7 @@ class DatagramTransport:
             f"Cannot send to {peer.name} at {show(peer.address)}: {error.strerror} ({number})."
             f" {send_hint(number, self.settings)}",
         )
-        stats.continuous_send_failures += 1
+        stats.continuous_send_failures += count
         if stats.continuous_send_failures > SEND_FAILURES_WARNED:
             self._reports.report("send failures", "", LOG_WARNING, FIREWALL)
 
@@ -276,11 +335,17 @@ class DatagramTransport:
         if nodeid == self.settings.nodeid:
             self._queue_own(frames)
             return
+        self._send_to(nodeid, frames if self._sealing is None else self._sealing.seal(frames, nodeid))
+
+    def _send_as_is(self, nodeid: int, datagram: bytes) -> None:
+        self._send_to(nodeid, (datagram,))
+
+    def _send_to(self, nodeid: int, datagrams: Sequence[bytes]) -> None:
         peer = self._peers.get(nodeid)
         if peer is None:
-            self._unknown_node(nodeid, len(frames))
+            self._unknown_node(nodeid, len(datagrams))
         else:
-            self._send(frames, peer)
+            self._send(datagrams, peer)
 
     def _unknown_node(self, nodeid: int, count: int) -> None:
         self.stats.unknown_nodes += count

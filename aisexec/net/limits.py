@@ -5,8 +5,11 @@ from typing import Final
 RECEIVE_SIZE_MAX: Final = 136192
 """Bytes of the longest datagram taken in (corosync's 384 * (8 * 2 * 22) + 1024)."""
 
-RECEIVE_FRAMES_MAX: Final = 4096
+RECEIVE_FRAMES_MAX: Final = 1024
 """Frames read from one socket in one turn of the loop, so that a flood cannot starve timers and clients."""
+
+RECEIVE_BYTES_MAX: Final = 4 * 1048576
+"""Bytes after which that turn ends; as much as the kernel keeps for a socket."""
 
 UDP_BUFFER_SIZE: Final = 16 * 65536
 """Bytes asked for as socket buffer, transport udp."""
@@ -31,3 +34,34 @@ REPORT_INTERVAL: Final = 10.0
 
 REPORT_SUBJECTS_MAX: Final = 1024
 """(trouble, peer) pairs remembered for rate-limiting the log; later peers share one entry a trouble."""
+
+REPLAY_WINDOW: Final = 4096
+"""Counters behind the highest one in which a sealed frame may still arrive, more than one turn reads."""
+
+KEY_FRAMES_BITS: Final = 24
+"""Two to this power frames are sealed with one key: far below where AES-GCM wears out (RFC 8446, 5.5)."""
+
+CLOSED_SESSIONS_MAX: Final = 8
+"""Earlier sessions of a node remembered as closed; older ones would have to prove themselves anew."""
+
+CHALLENGE_LIFETIME: Final = 10.0
+"""Seconds for which a challenge is the same; it can be answered until one more of these has passed."""
+
+HANDSHAKE_INTERVAL: Final = 0.02
+"""Seconds between two challenges to, and between two answers to, one session of a node."""
+
+REPEATED_AGE_MAX: Final = 0.1
+"""Seconds for which the last frame to all is worth sending again to a node that had to drop it."""
+
+LATENESS_MAX: Final = 1.0
+"""Seconds after which nothing is taken any more that was sealed before a frame that has arrived; up to
+twice as long, since it is looked at in steps of this."""
+
+SILENCE_ASKED: Final = 5.0
+"""Seconds without a frame of a session after which it is asked whether it is alive."""
+
+SILENCE_MAX: Final = 15.0
+"""Seconds without a frame of a session after which it has to prove itself anew."""
+
+SILENCE_LOOKED: Final = 1.0
+"""Seconds between two looks at who has been silent."""

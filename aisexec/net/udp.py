@@ -132,4 +132,4 @@ class UdpTransport(DatagramTransport):
 
     def broadcast(self, frames: Sequence[bytes]) -> None:
         """Send to the group; our own copy is kept from coming back."""
-        self._send(frames, self._all)
+        self._send(self._for_all(frames), self._all)

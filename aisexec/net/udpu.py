@@ -62,5 +62,6 @@ class UdpuTransport(DatagramTransport):
 
     def broadcast(self, frames: Sequence[bytes]) -> None:
         """Send to every other node of the nodelist, alive or not: that is how partitions meet again."""
+        datagrams = self._for_all(frames)
         for peer in self._peers.values():
-            self._send(frames, peer)
+            self._send(datagrams, peer)

@@ -81,7 +81,16 @@ def derived(loaded: Loaded, on: Machine | None = None) -> Effective:
     return config
 
 
-def messages(loaded: Loaded, on: Machine | None = None) -> list[str]:
+OPEN = "neither encrypted nor authenticated"
+"""In the warning that every configuration without encryption gets."""
+
+
+def all_messages(loaded: Loaded, on: Machine | None = None) -> list[str]:
     """Errors and warnings as printed, without the path of the file."""
     effective(loaded, on or machine())
     return [str(p).removeprefix(loaded.path + ":") for p in loaded.problems.found]
+
+
+def messages(loaded: Loaded, on: Machine | None = None) -> list[str]:
+    """The same, without the warning about a network open to anybody."""
+    return [message for message in all_messages(loaded, on) if OPEN not in message]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -170,9 +171,10 @@ def test_knet_file_has_one_error_and_works_over_udpu_without_encryption(tmp_path
 @pytest.mark.parametrize("name", ["corosync.conf.example", "corosync.conf.example.udp"])
 def test_our_examples_can_be_used(name: str) -> None:
     loaded = load(str(ROOT / "etc" / name), {})
-    on = machine("node1", (address("eth0", "192.0.2.1/24"),))
+    on = replace(machine("node1", (address("eth0", "192.0.2.1/24"),)), read_key=lambda path: bytes(256))
     config = effective(loaded, on)
     assert config is not None
     assert not loaded.problems.found
     assert config.network.nodeid == 1
+    assert config.network.security is not None
     assert config.quorum.provider == "corosync_votequorum"
