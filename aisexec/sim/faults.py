@@ -17,22 +17,26 @@ PROFILES = {
     "pauses": "nodes stop and go on; slow nodes; drifting clocks",
     "hostile": "changed and replayed frames",
     "storm": "one fault after the other, for long",
+    "safe": "many safe messages while the network splits, loses and nodes die",
 }
 
 FAULT_KINDS: dict[str, dict[str, int]] = {
     "mixed": {
         "crash": 4, "lose": 1, "leave": 2, "pause": 3, "slow": 2, "busy": 2, "cut": 2, "partition": 4,
         "loss": 3, "lossy": 2, "duplicate": 1, "jitter": 2, "corrupt": 1, "replay": 1,
+        "aftershock": 2,
     },
     "calm": {"leave": 1},
     "storm": {
         "crash": 4, "lose": 1, "leave": 2, "pause": 3, "slow": 2, "busy": 2, "cut": 2, "partition": 4,
         "loss": 3, "lossy": 2, "duplicate": 1, "jitter": 2, "replay": 2,
+        "aftershock": 2,
     },
     "partitions": {"partition": 5, "cut": 1, "lossy": 1},
-    "crashes": {"crash": 5, "lose": 2, "leave": 2, "loss": 1},
+    "crashes": {"crash": 5, "lose": 2, "leave": 2, "loss": 1, "aftershock": 5},
     "lossy": {"loss": 4, "lossy": 3, "duplicate": 2, "jitter": 3, "cut": 2},
     "pauses": {"pause": 5, "slow": 3, "busy": 3, "loss": 1},
+    "safe": {"partition": 4, "crash": 3, "lossy": 3, "loss": 3, "cut": 2, "pause": 1},
     "hostile": {"corrupt": 4, "replay": 4, "crash": 1, "loss": 1, "partition": 1},
 }  # fmt: skip
 """Weights."""
@@ -49,6 +53,8 @@ class Ground:
     heal: float
     timeout: float
     """Token timeout, seconds: the scale of everything."""
+    consensus: float
+    """Consensus timeout, seconds."""
 
     def node(self) -> str:
         return str(self.random.choice(self.nodes))
@@ -72,13 +78,13 @@ def make_plan(seed: int, *, nodes: int | None = None, profile: str = "mixed") ->
     timeouts = _timeouts(draw, count)
     storm = profile == "storm"
     heal = round(draw.uniform(2.0, 8.0) * timeouts["token"] * (3 if storm else 1), 4)
-    ground = Ground(draw, ids, heal, timeouts["token"])
+    ground = Ground(draw, ids, heal, timeouts["token"], timeouts["consensus"])
     kinds = FAULT_KINDS[profile]
     steps = _births(ground)
     for _ in range(draw.randrange(1, 8) + (20 if storm else 0)):
         kind = draw.choices(tuple(kinds), tuple(kinds.values()))[0]
         steps.extend(_FAULTS[kind](ground))
-    steps.extend(_work(ground))
+    steps.extend(_work(ground, safe=profile == "safe"))
     steps.extend(Step(heal, "start", (str(n),)) for n in ids if draw.random() < 0.9)
     return Plan(
         seed=seed,
@@ -155,6 +161,28 @@ def _busy(ground: Ground) -> list[Step]:
     return [Step(ground.time(), "busy", (ground.node(), turn, ground.span()))]
 
 
+def _aftershock(ground: Ground) -> list[Step]:
+    """A node dies under load and loss, and another fails while the survivors recover."""
+    draw = ground.random
+    at = round(ground.time() + 0.1, 4)
+    recovery = at + ground.timeout + ground.consensus
+    second = draw.choice(("pause", "crash", "loss"))
+    last = {
+        "pause": (ground.node(), f"{2 * ground.timeout:.4f}"),
+        "crash": (ground.node(),),
+        "loss": ("1.0", f"{1.5 * ground.timeout:.4f}"),
+    }[second]
+    return [
+        Step(round(at - 0.06, 4), "loss", ("0.3", "0.07")),
+        *(
+            Step(round(at - 0.05, 4), "raw", (str(n), "20", "300", draw.choice(("agreed", "safe"))))
+            for n in ground.nodes
+        ),
+        Step(at, "crash", (ground.node(),)),
+        Step(round(recovery + draw.uniform(0.0, 0.08), 4), second, last),
+    ]
+
+
 def _link(ground: Ground) -> tuple[str, str]:
     a, b = ground.random.sample(ground.nodes, 2) if len(ground.nodes) > 1 else ground.nodes * 2
     return str(a), str(b)
@@ -203,6 +231,7 @@ _FAULTS: dict[str, Callable[[Ground], list[Step]]] = {
     "cut": _cut,
     "lossy": _lossy,
     "partition": _partition,
+    "aftershock": _aftershock,
     "loss": _everywhere("loss", 0.01, 0.05, 0.3),
     "duplicate": _everywhere("duplicate", 0.05, 0.5),
     "corrupt": _everywhere("corrupt", 0.01, 0.1),
@@ -214,7 +243,7 @@ _FAULTS: dict[str, Callable[[Ground], list[Step]]] = {
 # Work.
 
 
-def _work(ground: Ground) -> list[Step]:
+def _work(ground: Ground, *, safe: bool = False) -> list[Step]:
     """Programs that connect, join, send and go; and messages for Totem itself."""
     draw = ground.random
     steps: list[Step] = []
@@ -224,9 +253,10 @@ def _work(ground: Ground) -> list[Step]:
         for _ in range(draw.choice((0, 1, 1, 2))):
             pid += 1
             steps.extend(_program(ground, str(node), str(pid), end))
-    for _ in range(draw.randrange(4)):
+    for _ in range(draw.randrange(4) + (25 if safe else 0)):
         size, count = _amount(draw)
-        arguments = (ground.node(), str(count), str(size), draw.choice(("agreed", "safe")))
+        guarantee = "safe" if safe else draw.choice(("agreed", "safe"))
+        arguments = (ground.node(), str(count), str(size), guarantee)
         steps.append(Step(round(draw.uniform(0, end), 4), "raw", arguments))
     return steps
 

@@ -130,6 +130,8 @@ class ProgramSent(NamedTuple):
     pid: int
     group: bytes
     message: int
+    pieces: bool = False
+    """Too long for one request: in fragments."""
 
 
 class ProgramDelivered(NamedTuple):

@@ -153,7 +153,8 @@ class Program:
     def _sent(self, pending: Pending) -> None:
         recorder = self._recorder
         number = recorder.intern(pending.message)
-        recorder.record(ProgramSent(recorder.now, self.life, self.pid, pending.group, number))
+        pieces = pending.what != "send"
+        recorder.record(ProgramSent(recorder.now, self.life, self.pid, pending.group, number, pieces))
 
     def answer(self, message: bytes) -> None:
         """To the request it waits for."""

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-from aisexec.executive import CloseClient, Event, Executive, ExecutiveOptions, Respond, Shutdown
+from aisexec.executive import CloseClient, Event, Events, Executive, ExecutiveOptions, Respond, Shutdown
 from aisexec.services.cpg import Cpg
 from aisexec.services.quorum import Quorum
 from aisexec.services.votequorum import VoteQuorum
@@ -365,6 +365,9 @@ class ExecutiveNode:
             case Event(client, parts):
                 if client in self.programs:
                     self.programs[client].receive(b"".join(parts))
+            case Events(clients, parts):
+                for client in clients:
+                    self._effect(Event(client, parts))
             case CloseClient(client, reason):
                 program = self.programs.get(client)
                 if program is not None:

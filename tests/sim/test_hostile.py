@@ -8,6 +8,7 @@ import struct
 import pytest
 
 from aisexec.totem import wire
+from aisexec.totem.limits import OVERSIZED_FRAMES_MAX
 from aisexec.totem.types import RingId
 from tests.sim.network import Network
 from tests.wire.pcap import CAPTURES, datagrams
@@ -152,6 +153,50 @@ def test_forged_lists_of_failed_nodes_stay_bounded() -> None:
         hear(net, [1], join.pack())
     assert len(net.nodes[1].totem._core.failed) <= 384
     net.settle([1, 2, 3])
+
+
+def test_forged_lists_and_strangers_together_stay_bounded() -> None:
+    """Whoever is only known as failed counts as well: in the end all the others fail, too."""
+    net = Network([1, 2, 3])
+    net.start()
+    net.settle([1, 2, 3])
+    core = net.nodes[1].totem._core
+    hear(net, [1], wire.Join(2, 2, (1, 2, 3), tuple(range(1000, 1380)), core.ring_id.seq + 4).pack())
+    strangers = range(5000, 5400)
+    for nodeid in strangers:
+        head = wire.header(wire.FrameType.MERGE_DETECT, nodeid)
+        hear(net, [1], wire.MERGE_DETECT.pack(wire.MergeDetectFrame(head, nodeid, RingId(nodeid, 8))))
+    hear(net, [1], wire.Join(2, 2, (1, 2, 3, *strangers[:370]), (), core.ring_id.seq + 4).pack())
+    longest = 0
+
+    def settled() -> bool:
+        nonlocal longest
+        longest = max(longest, len(core.failed))
+        return net.nodes[1].totem.members == (1, 2, 3) and core.state.value == "OPERATIONAL"
+
+    net.run(0.1)
+    assert net.run_until(settled, net.now + 60)
+    assert longest <= 384
+
+
+def test_long_frames_take_no_more_memory_than_a_window_of_ours() -> None:
+    """In the name of a member, with numbers that are to come: kept, but not sixteen thousand of them."""
+    net = Network([1, 2])
+    net.start()
+    net.settle([1, 2])
+    core = net.nodes[1].totem._core
+    first = core.my_high_seq + 2
+    for seq in range(first, first + 3000):
+        head = wire.pack_mcast_header(wire.Encapsulated.PLAIN, 2, seq, 0, core.ring_id, 0)
+        net.nodes[1].totem.receive([(head + bytes(60000), "10.0.0.66")], net.now)
+    kept = [len(frame) for frame in core.regular_q.frames.values()]
+    assert sum(size > core.usual_size for size in kept) <= OVERSIZED_FRAMES_MAX
+    assert core.stats.dropped["limit"] >= 3000 - OVERSIZED_FRAMES_MAX
+    head = wire.pack_mcast_header(wire.Encapsulated.PLAIN, 2, first + 3000, 0, core.ring_id, 0)
+    net.nodes[1].totem.receive([(head + bytes(1000), "10.0.0.66")], net.now)
+    assert first + 3000 in core.regular_q
+    net.nodes[1].carry_out()
+    net.settle([1, 2])
 
 
 def test_messages_of_strangers_are_not_kept() -> None:

@@ -5,6 +5,8 @@ And messages come from members only.
 
 from __future__ import annotations
 
+from collections import defaultdict
+
 from aisexec.sim.checkers.groups import Membership, memberships
 from aisexec.sim.checkers.index import index
 from aisexec.sim.history import (
@@ -54,8 +56,28 @@ def check(history: History) -> None:
     if history.corrupted:
         return
     facts = _Facts(history)
-    for membership in memberships(history):
+    every = memberships(history)
+    for membership in every:
         _check_views(membership, facts)
+    if history.settled_at is not None:
+        _check_last(every)
+
+
+def _check_last(every: list[Membership]) -> None:
+    """At rest each member's view is who really is there."""
+    there: dict[bytes, set[Process]] = defaultdict(set)
+    for membership in every:
+        if membership.ended is None:
+            there[membership.group].add((membership.key[0][0], membership.key[1]))
+    for membership in every:
+        views = membership.views
+        if membership.ended is None and (not views or set(views[-1].members) != there[membership.group]):
+            seen = views[-1].members if views else ()
+            raise Violation(
+                PROPERTY,
+                f"at the end {membership} sees {seen} in its group, {sorted(there[membership.group])} are",
+                tuple(views[-1:]),
+            )
 
 
 def _check_views(membership: Membership, facts: _Facts) -> None:

@@ -1,0 +1,316 @@
+"""Deliberate faults in the code that is judged: they show that the checkers can fail.
+
+Each is a mistake that somebody could make, put in from outside for the time of a run.  None is in the
+code as it stands; nothing but `aisexec-sim --mutation` and the tests comes here.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from typing import Any, NamedTuple
+
+from aisexec import sync
+from aisexec.services import cpg
+from aisexec.totem import commit, interrupted, operational, recovery, ring, token_visit, wire
+from aisexec.totem.assembly import Assembly
+from aisexec.totem.core import Core, State
+from aisexec.totem.sequence import following
+from aisexec.totem.sort_queue import SortQueue
+from aisexec.totem.stack import Totem
+from aisexec.totem.timers import Timer
+from aisexec.totem.types import Configuration
+from ipc.cpg_layouts import Reason
+
+
+class Mutation(NamedTuple):
+    """One fault."""
+
+    text: str
+    """What is wrong."""
+    apply: Callable[[], AbstractContextManager[None]]
+    caught_by: tuple[str, ...]
+    """Properties of which one has to be violated."""
+
+
+MUTATIONS: dict[str, Mutation] = {}
+
+Patches = list[tuple[Any, str, Any]]
+"""(where, name, what to put there instead)"""
+
+
+@contextmanager
+def _patched(patches: Patches) -> Iterator[None]:
+    before = [(where, name, getattr(where, name)) for where, name, _ in patches]
+    try:
+        for where, name, instead in patches:
+            setattr(where, name, instead)
+        yield
+    finally:
+        for where, name, was in before:
+            setattr(where, name, was)
+
+
+def _mutation(name: str, text: str, *caught_by: str) -> Callable[[Callable[[], Patches]], None]:
+    def register(patches: Callable[[], Patches]) -> None:
+        MUTATIONS[name] = Mutation(text, lambda: _patched(patches()), caught_by)
+
+    return register
+
+
+# Order and delivery.
+
+
+@_mutation(
+    "aru-off-by-one",
+    "a member says that it has the message behind its last one",
+    "virtual synchrony",
+    "self-delivery",
+    "liveness",
+    "safe delivery",
+    "agreed order",
+)
+def _aru_off_by_one() -> Patches:
+    exact = SortQueue.contiguous_from
+
+    def generous(self: SortQueue, aru: int) -> int:
+        found = exact(self, aru)
+        return found + 1 if self.frames and found < max(self.frames) else found
+
+    return [(SortQueue, "contiguous_from", generous)]
+
+
+@_mutation(
+    "lost-request",
+    "a retransmission that was asked for is struck off the list unanswered",
+    "liveness",
+    "virtual synchrony",
+    "self-delivery",
+)
+def _lost_request() -> Patches:
+    def forget(held: Core, visit: token_visit.Visit) -> int:
+        visit.rtr = []
+        return 0
+
+    return [(token_visit, "_retransmit", forget)]
+
+
+@_mutation("across-a-hole", "messages behind a missing one are delivered at once", "agreed order",
+           "virtual synchrony", "self-delivery", "causal order")  # fmt: skip
+def _across_a_hole() -> Patches:
+    def deliver(self: Core, to: int, *, safe_only: bool) -> None:
+        while self.my_high_delivered != to:
+            seq = self.my_high_delivered = following(self.my_high_delivered)
+            frame = self.regular_q.frames.get(seq)
+            if frame is not None:
+                self.user.deliver_frame(wire.mcast_nodeid(frame), memoryview(frame)[wire.MCAST_SIZE :])
+
+    return [(Core, "deliver", deliver)]
+
+
+@_mutation("token-twice", "a copy of the token is taken for a new one", "agreed order", "virtual synchrony",
+           "liveness", "self-delivery", "delivered once")  # fmt: skip
+def _token_twice() -> Patches:
+    return [(token_visit, "lte", lambda left, right: False)]
+
+
+@_mutation("safe-at-once", "safe messages are delivered like agreed ones", "safe delivery")
+def _safe_at_once() -> Patches:
+    return [(wire, "mcast_guarantee", lambda frame: 0)]
+
+
+@_mutation("dropped-message", "each fiftieth message that a node sends goes nowhere", "self-delivery",
+           "liveness", "group delivery")  # fmt: skip
+def _dropped_message() -> Patches:
+    send = token_visit._send_frame
+    sent: dict[int, int] = defaultdict(int)
+
+    def drop(held: Core, visit: token_visit.Visit, kind: Any, payload: bytes, guarantee: int) -> None:
+        sent[held.me] += 1
+        if sent[held.me] % 50:
+            send(held, visit, kind, payload, guarantee)
+
+    return [(token_visit, "_send_frame", drop)]
+
+
+@_mutation("one-sender", "fragments of different senders are put together", "delivered once", "self-delivery")
+def _one_sender() -> Patches:
+    class OneSlot(dict[int, Any]):
+        def __setitem__(self, key: int, value: Any) -> None:
+            super().__setitem__(0, value)
+
+        def pop(self, key: int, default: Any = None) -> Any:
+            return super().pop(0, default)
+
+    make = Assembly.__init__
+
+    def init(self: Assembly, deliver: Any) -> None:
+        make(self, deliver)
+        self._open = OneSlot()
+
+    return [(Assembly, "__init__", init)]
+
+
+@_mutation("no-restart", "a message cut in two by a join is not started again", "self-delivery",
+           "virtual synchrony", "agreed order")  # fmt: skip
+def _no_restart() -> Patches:
+    return [(interrupted.InterruptedMessage, "restart", lambda self: [])]
+
+
+@_mutation("queue-lost-at-join", "what waits to be sent is forgotten when somebody joins", "self-delivery",
+           "group delivery", "delivered once")  # fmt: skip
+def _queue_lost_at_join() -> Patches:
+    tell = Totem.configuration
+
+    def forget(self: Totem, change: Configuration) -> None:
+        tell(self, change)
+        if change.joined:
+            self._core.q_new.clear()
+
+    return [(Totem, "configuration", forget)]
+
+
+@_mutation("never-released", "messages that everybody has are kept for ever", "boundedness", "self-delivery",
+           "liveness")  # fmt: skip
+def _never_released() -> Patches:
+    return [(token_visit, "_release", lambda held, aru: None)]
+
+
+# Configurations.
+
+
+@_mutation(
+    "no-transitional", "regular configurations come without transitional ones", "transitional configuration"
+)
+def _no_transitional() -> Patches:
+    tell = Totem.configuration
+
+    def skip(self: Totem, change: Configuration) -> None:
+        if not change.transitional:
+            tell(self, change)
+
+    return [(Totem, "configuration", skip)]
+
+
+@_mutation("wrong-transitional", "who was a member once is taken for somebody who comes along",
+           "transitional configuration", "virtual synchrony")  # fmt: skip
+def _wrong_transitional() -> Patches:
+    enter = recovery.enter_recovery
+
+    def generous(held: Core, token: wire.CommitToken) -> None:
+        enter(held, token)
+        held.trans_memb = tuple(n for n in held.memb if n in held.new_memb)
+
+    return [(ring, "enter_recovery", generous)]
+
+
+@_mutation(
+    "early-transitional",
+    "a node delivers the transitional configuration before the last old messages",
+    "virtual synchrony",
+    "safe delivery",
+)
+def _early_transitional() -> Patches:
+    deliver = Core.deliver
+
+    def late(self: Core, to: int, *, safe_only: bool) -> None:
+        if not (self.state is State.RECOVERY and safe_only and self.me % 2):
+            deliver(self, to, safe_only=safe_only)
+
+    return [(Core, "deliver", late)]
+
+
+@_mutation("ring-id-again", "a new ring takes the number of the last one", "ring ids", "liveness",
+           "configuration agreement")  # fmt: skip
+def _ring_id_again() -> Patches:
+    return [(commit, "RING_SEQ_STEP", 0)]
+
+
+@_mutation("not-stored", "ring sequence numbers do not get to the disk", "ring ids")
+def _not_stored() -> Patches:
+    enter = commit.enter_commit
+
+    def forget(held: Core, token: wire.CommitToken) -> None:
+        enter(held, token)
+        held.effects = [effect for effect in held.effects if type(effect).__name__ != "StoreRingId"]
+
+    from aisexec.totem import consensus
+
+    return [(ring, "enter_commit", forget), (consensus, "enter_commit", forget)]
+
+
+# Recovery.
+
+
+@_mutation("nothing-recovered", "survivors keep old messages to themselves", "virtual synchrony",
+           "self-delivery", "safe delivery")  # fmt: skip
+def _nothing_recovered() -> Patches:
+    return [(recovery, "_queue_old_messages", lambda held, entries: None)]
+
+
+@_mutation("recovered-in-vain", "messages that ring mates sent again are thrown away", "virtual synchrony",
+           "self-delivery", "safe delivery")  # fmt: skip
+def _recovered_in_vain() -> Patches:
+    return [(operational, "_take_recovered_messages", lambda held: None)]
+
+
+@_mutation("delivered-again", "the last old message is delivered once more after recovery", "delivered once",
+           "virtual synchrony")  # fmt: skip
+def _delivered_again() -> Patches:
+    deliver = Core.deliver
+
+    def again(self: Core, to: int, *, safe_only: bool) -> None:
+        if not safe_only and self.my_high_delivered > 0:
+            self.my_high_delivered -= 1
+        deliver(self, to, safe_only=safe_only)
+
+    return [(Core, "deliver", again)]
+
+
+# Membership.
+
+
+@_mutation("no-merge-detect", "representatives do not look for other rings", "liveness")
+def _no_merge_detect() -> Patches:
+    timers = dict(ring._TIMERS)
+    timers[Timer.MERGE] = lambda held: None
+    return [(ring, "_TIMERS", timers)]
+
+
+# Services.
+
+
+@_mutation(
+    "barrier-skipped",
+    "a node goes on before all others are in step",
+    "group agreement",
+    "group views",
+    "liveness",
+    "self-delivery",
+    "virtual synchrony",
+)
+def _barrier_skipped() -> Patches:
+    return [(sync.Sync, "_all_received", lambda self, nodeid: True)]
+
+
+@_mutation("joinlist-ignored", "programs on nodes that join are not made known", "group views",
+           "group agreement")  # fmt: skip
+def _joinlist_ignored() -> Patches:
+    return [(cpg.Cpg, "_joinlist", lambda self, nodeid, message: None)]
+
+
+@_mutation("wrong-reason", "programs of dead nodes are said to have died alone", "group views")
+def _wrong_reason() -> Patches:
+    addresses = cpg._addresses
+
+    def blame(processes: Any, reason: Any) -> Any:
+        return addresses(processes, Reason.PROCDOWN if reason is Reason.NODEDOWN else reason)
+
+    return [(cpg, "_addresses", blame)]
+
+
+@_mutation("silent-leave", "programs that leave are not taken off the list", "group views", "group agreement",
+           "group delivery")  # fmt: skip
+def _silent_leave() -> Patches:
+    return [(cpg.Cpg, "_procleave", lambda self, nodeid, message: None)]
