@@ -4,12 +4,14 @@
 
 Needs root and Debian's corosync and libcpg-dev.  One program sends, on node 2 (node 1 is the ring's
 representative), the others receive.  Throughput counts the sender's own deliveries; latency is the
-median from a send to its delivery when nothing else is under way.
+median from a send to its delivery when nothing else is under way.  What encryption costs:
+`--mixes aaa aaa+openssl aaa+pycryptodome aaa+pycryptodome/chacha20`.
 """
 
 from __future__ import annotations
 
 import argparse
+import os
 import subprocess
 import sys
 import tempfile
@@ -86,8 +88,22 @@ def table(output: str) -> Table:
 
 
 def name(mix: str) -> str:
-    """`corosync`, `aisexec`, or the mix where it is one."""
-    return KINDS[mix[0]] if len(set(mix)) == 1 else mix
+    """`corosync`, `aisexec`, or the mix where it is one; the library when it encrypts."""
+    kinds, _, crypto = mix.partition("+")
+    return crypto or (KINDS[kinds[0]] if len(set(kinds)) == 1 else kinds)
+
+
+def settings_of(mix: str, transport: str, directory: Path) -> Settings:
+    """Behind a `+`: crypto_model, and behind a `/` crypto_cipher."""
+    totem: dict[str, object] = {"token": 1000}
+    _, _, crypto = mix.partition("+")
+    if crypto:
+        key = directory / "authkey"
+        key.write_bytes(os.urandom(256))
+        key.chmod(0o400)
+        model, _, cipher = crypto.partition("/")
+        totem |= {"secauth": "on", "keyfile": key, "crypto_model": model, "crypto_cipher": cipher or "aes256"}
+    return Settings(transport=transport, totem=totem)
 
 
 def report(tables: dict[str, Table]) -> str:
@@ -110,18 +126,21 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--sizes", type=int, nargs="+", default=SIZES, help="bytes of a message")
     parser.add_argument("--transport", choices=["udpu", "udp"], default="udpu")
     parser.add_argument(
-        "--mixes", nargs="+", default=["sss", "aaa"], help="rings: a letter for each node, s stock, a aisexec"
+        "--mixes",
+        nargs="+",
+        default=["sss", "aaa"],
+        help="rings: a letter for each node, s stock, a aisexec; +MODEL[/CIPHER] encrypts",
     )
     arguments = parser.parse_args(argv)
-    lacking = missing("".join(arguments.mixes))
+    lacking = missing("".join(mix.partition("+")[0] for mix in arguments.mixes))
     if lacking:
         print(lacking, file=sys.stderr)
         return 1
     tables: dict[str, Table] = {}
     for mix in arguments.mixes:
         with tempfile.TemporaryDirectory(prefix="aisexec-bench-") as directory:
-            settings = Settings(transport=arguments.transport)
-            with Cluster(mix, Path(directory), settings) as cluster:
+            settings = settings_of(mix, arguments.transport, Path(directory))
+            with Cluster(mix.partition("+")[0], Path(directory), settings) as cluster:
                 cluster.start()
                 tables[mix] = measure(cluster, arguments.sizes, arguments.seconds)
     print(report(tables))

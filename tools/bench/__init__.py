@@ -1,0 +1,1 @@
+"""Measuring a cluster executive from a program's side: the command `aisexec-bench`."""
