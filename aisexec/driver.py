@@ -7,22 +7,24 @@ effects in their order.  No rule of the protocol or of a service lives here.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Protocol
 
 import gevent
 import gevent.event
 
+from aisexec.counters import flatten
 from aisexec.executive import (
     Buffers,
     CloseClient,
     Event,
+    Events,
     Executive,
     ExecutiveEffect,
     Respond,
     Shutdown,
 )
-from aisexec.net.base import LinkChange, Transport
+from aisexec.net.base import LinkChange, Received, Transport
 from aisexec.totem.types import (
     LOG_ERR,
     LOG_NOTICE,
@@ -39,6 +41,9 @@ from ipc.server_connection import Connection
 
 LogLine = Callable[[str, int, str], None]
 """subsystem, priority, text"""
+
+FRAMES_AT_ONCE = 64
+"""Frames received before effects are carried out."""
 
 DRAIN_TIME = 0.25
 """Seconds that clients get at shutdown to read the events they have been sent."""
@@ -149,10 +154,21 @@ class Driver:
         """
         if self._stopping:
             return
-        frames = self._transport.receive()
-        if frames:
-            self._executive.receive(frames, self._now())
+        self._receive()
         self._turn()
+        self._server.resume()
+
+    def _receive(self) -> None:
+        """A token among many frames is passed on before the frames behind it are looked at."""
+        frames: Sequence[Received] = self._transport.receive()
+        if len(frames) > FRAMES_AT_ONCE:
+            frames = self._executive.without_stale(frames, self._now())
+        for start in range(0, len(frames), FRAMES_AT_ONCE):
+            if start:
+                self._carry_out()
+                if self._stopping:
+                    return
+            self._executive.receive(frames[start : start + FRAMES_AT_ONCE], self._now())
 
     def _timer_due(self) -> None:
         self._timer_at = float("inf")
@@ -164,9 +180,7 @@ class Driver:
         now = self._now()
         due = self._executive.next_timer()
         if due is not None and due <= now:
-            frames = self._transport.receive()
-            if frames:
-                self._executive.receive(frames, now)
+            self._receive()
             self._executive.handle_timer(now)
         self._carry_out()
 
@@ -182,18 +196,17 @@ class Driver:
         self._executive.client_opened(conn.id, conn.service, creds.pid, creds.uid, creds.gid)
         self._carry_out()
 
-    def requests(self, batch: Sequence[tuple[Connection, bytes]]) -> int:
-        """Handler of ipc.server: how many were taken; the rest comes again when there is room."""
+    def request(self, conn: Connection, message: bytes) -> bool:
+        """Handler of ipc.server: False when it has to wait for room in the send queue."""
         executive = self._executive
-        now = self._now()
-        taken = 0
-        for conn, message in batch:
-            if not executive.has_room_for(conn.service, message):
-                break
-            executive.client_request(conn.id, message, now)
-            taken += 1
+        if not executive.has_room_for(conn.service, message):
+            return False
+        executive.client_request(conn.id, message, self._now())
+        return True
+
+    def turn_over(self) -> None:
+        """Handler of ipc.server."""
         self._turn()
-        return taken
 
     def closed(self, conn: Connection) -> None:
         """Handler of ipc.server."""
@@ -245,6 +258,12 @@ class Driver:
                 conn = self._server.connections.get(client)
                 if conn is not None:
                     conn.event(*parts)
+            case Events(clients, parts):
+                connections = self._server.connections
+                for client in clients:
+                    conn = connections.get(client)
+                    if conn is not None:
+                        conn.event(*parts)
             case Respond(client, message):
                 conn = self._server.connections.get(client)
                 if conn is not None:
@@ -278,6 +297,14 @@ class Driver:
         self._timer_at = due
         self._timer = timer = self._loop.timer(max(0.0, due - self._now()))
         timer.start(self._timer_due)
+
+    def counters(self) -> Iterator[tuple[str, int]]:
+        """All statistics, as keys and numbers."""
+        yield from flatten("stats.srp", self._executive.totem.stats)
+        yield from flatten("stats.net", self._transport.stats)
+        yield "stats.ipcs.global.active", self._server.active_count
+        yield from flatten("stats.ipcs.global", self._server.stats)
+        yield from self._executive.counters()
 
     # Zero-copy buffers, for the services.
 

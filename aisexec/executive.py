@@ -7,11 +7,12 @@ to be carried out.  The driver runs it on real sockets, the simulator on imagine
 from __future__ import annotations
 
 import errno
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple, Protocol
 
 from aisexec.limits import (
+    ADMISSION_VISITS,
     LOG_INTERVAL,
     QUEUE_CRITICAL_PERCENT,
     QUEUE_RELAXED_PERCENT,
@@ -49,6 +50,13 @@ class Event(NamedTuple):
     parts: tuple[Buffer, ...]
 
 
+class Events(NamedTuple):
+    """The same event to several clients: one entry, however many they are."""
+
+    clients: tuple[int, ...]
+    parts: tuple[Buffer, ...]
+
+
 class CloseClient(NamedTuple):
     """Close a client that broke the rules."""
 
@@ -64,7 +72,7 @@ class Shutdown(NamedTuple):
     leave: bool
 
 
-ExecutiveEffect = Effect | Respond | Event | CloseClient | Shutdown
+ExecutiveEffect = Effect | Respond | Event | Events | CloseClient | Shutdown
 
 
 class Buffers(Protocol):
@@ -110,6 +118,10 @@ class ServiceContext:
     def event(self, client: int, *parts: Buffer) -> None:
         self._executive.emit(Event(client, parts))
 
+    def event_to_all(self, clients: Sequence[int], *parts: Buffer) -> None:
+        if clients:
+            self._executive.emit(Events(tuple(clients), parts))
+
     def close(self, client: int, reason: str) -> None:
         self._executive.emit(CloseClient(client, reason))
 
@@ -144,6 +156,7 @@ class Executive:
         self.now = 0.0
         self.buffers = buffers
         self._options = options
+        self._admission = ADMISSION_VISITS * settings.max_messages
         self._effects: list[ExecutiveEffect] = []
         self._clients: dict[int, tuple[Client, Service]] = {}
         self._complaints = RateLimit(LOG_INTERVAL)
@@ -196,6 +209,13 @@ class Executive:
         """Frames from the network and their senders' names, in order."""
         self.now = now
         self.totem.receive(frames, now)
+
+    def without_stale(
+        self, frames: Sequence[tuple[bytes, str]], now: float
+    ) -> Sequence[tuple[bytes, str]]:
+        """Of many frames those worth receiving, before they are received in parts."""
+        self.now = now
+        return self.totem.without_stale(frames, now)
 
     def handle_timer(self, now: float) -> None:
         """Run what is due."""
@@ -272,12 +292,19 @@ class Executive:
     def has_room_for(self, service: str, message: bytes) -> bool:
         """May this request be handed in now?  Otherwise it waits in the client's ring, nothing is lost.
 
+        Clients are stopped long before the send queue is full: what they have in their rings is taken
+        in turn, but what is in the send queue stands in the way of everybody who comes later.
         One that would never fit has to come in, to be refused.
         """
         request = self._request(self._by_socket[service], message)
         if request is None or not request.flow_control or len(message) >= EXECUTIVE_MESSAGE_MAX:
             return True
-        return not self.sync.running and self.totem.room_for(len(message) + EXECUTIVE_OVERHEAD)
+        totem = self.totem
+        return (
+            not self.sync.running
+            and totem.frames_waiting() < self._admission
+            and totem.room_for(len(message) + EXECUTIVE_OVERHEAD)
+        )
 
     def client_request(self, client_id: int, message: bytes, now: float) -> None:
         """One request, header included."""
@@ -324,6 +351,12 @@ class Executive:
             self._critical = False
         level = 2 if self._critical or self.sync.running else 0
         return dict.fromkeys(self._by_socket, level)
+
+    def counters(self) -> Iterator[tuple[str, int]]:
+        """Statistics of the services, as keys and numbers."""
+        for service in self.services.values():
+            for name, number in service.counters().items():
+                yield f"stats.{service.subsystem.lower()}.{name}", number
 
     # ------------------------------------------------------------- Totem's upper layer
 

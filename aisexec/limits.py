@@ -14,11 +14,23 @@ CLIENT_EVENT_LIST_MAX: Final = 128
 PROCESSES_MAX: Final = 65536
 """Processes in all cpg groups of the cluster that one node keeps track of."""
 
+JOINLIST_ENTRIES_MAX: Final = 1000
+"""Processes in one join list, so that no token is held up by a long one; more take several."""
+
+JOIN_EVENTS_MAX: Final = 16384
+"""Events that the joins under way in a group will cause at this node (joins times members here)."""
+
 ITERATIONS_PER_CLIENT_MAX: Final = 64
 """Iterations that one cpg client may have open."""
 
+ITERATION_ENTRIES_MAX: Final = 8 * PROCESSES_MAX
+"""Entries of the iterations that all clients have open; beyond it the one with the most loses its."""
+
 PENDING_LEAVES_MAX: Final = 65536
 """procleave messages of dead clients that wait for room in the send queue."""
+
+ADMISSION_VISITS: Final = 4
+"""Clients' messages are taken until frames for so many visits of the token (totem.max_messages) wait."""
 
 QUEUE_CRITICAL_PERCENT: Final = 75
 """Fill of the send queue from which clients are stopped ..."""

@@ -19,10 +19,11 @@ from aisexec.executive import Buffers, Executive, ExecutiveOptions
 from aisexec.exit_codes import ExitCode
 from aisexec.lock import LockError, NodeLock
 from aisexec.log import LogError, Logger
-from aisexec.net.base import NetError, NetworkSettings
+from aisexec.net.base import NetError, NetworkSettings, Security
 from aisexec.net.interfaces import interface_addresses
 from aisexec.net.transports import create_transport
 from aisexec.realtime import Scheduling, apply_scheduling, lock_memory, parse_priority, raise_open_files
+from aisexec.sampling import Sampler
 from aisexec.state import RingIdFile, StateError, enter_state_directory
 from aisexec.systemd import Notifier
 from aisexec.totem.types import LOG_ERR, LOG_NOTICE, LOG_WARNING
@@ -33,8 +34,10 @@ Cluster executive: orders messages and membership across the nodes of a cluster 
 single-ring protocol and serves local programs, wire and IPC compatible with corosync 3.1."""
 
 EPILOG = """\
-Environment: COROSYNC_MAIN_CONFIG_FILE names the configuration file where -c does not.
-Signals: SIGTERM, SIGINT and SIGQUIT leave the ring and end; SIGHUP opens the log file anew.
+Environment: COROSYNC_MAIN_CONFIG_FILE names the configuration file where -c does not;
+COROSYNC_TOTEM_AUTHKEY_FILE the key file where the configuration does not.
+Signals: SIGTERM, SIGINT and SIGQUIT leave the ring and end; SIGHUP opens the log file anew;
+SIGUSR2 logs all counters; SIGUSR1 turns profiling on and off (aisexec-bench --profile).
 Exit status: 0 ended as asked; 8 configuration wrong; 15 ring cannot be started; 16 state directory
 missing; 18 already running; others as corosync's."""
 
@@ -224,13 +227,27 @@ def _watch_signals(driver: Driver, logger: Logger) -> list[SignalWatcher]:
         watchers[-1].start(stop, number)
     watchers.append(loop.signal(signal.SIGHUP))
     watchers[-1].start(logger.reopen)
+    watchers.append(loop.signal(signal.SIGUSR2))
+    watchers[-1].start(_log_counters, driver, logger)
+    sampler = Sampler(lambda text: logger.log("MAIN", LOG_NOTICE, text))
+    watchers.append(loop.signal(signal.SIGUSR1))
+    watchers[-1].start(sampler.toggle)
     signal.signal(signal.SIGPIPE, signal.SIG_IGN)
     return watchers
 
 
+def _log_counters(driver: Driver, logger: Logger) -> None:
+    """corosync dumps its state at this signal, too."""
+    lost = (("log.lost." + name, number) for name, number in logger.lost.items())
+    for key, number in (*driver.counters(), *lost):
+        if number:
+            logger.log("MAIN", LOG_NOTICE, f"{key} = {number}")
+    logger.log("MAIN", LOG_NOTICE, "These are all counters that are not 0.")
+
+
 def network_settings(config: Effective) -> NetworkSettings:
     """What the transport needs."""
-    network = config.network
+    network, security = config.network, config.network.security
     return NetworkSettings(
         transport=network.transport,
         nodeid=network.nodeid,
@@ -243,6 +260,9 @@ def network_settings(config: Effective) -> NetworkSettings:
         block_unlisted_ips=network.block_unlisted_ips,
         interface_name=network.interface_name,
         interface_index=network.interface_index,
+        security=None
+        if security is None
+        else Security(security.algorithm, security.key, security.key_source, security.model),
     )
 
 

@@ -19,6 +19,8 @@ RING_SEQ_MAX: Final = 2**63 - 1
 
 _SEQ = struct.Struct("=Q")  # host order, so that corosync and we can take over from each other
 _MODE: Final = 0o600
+_FLAGS: Final = os.O_CLOEXEC | os.O_NONBLOCK
+"""A pipe in the file's place must not make the start hang."""
 
 
 class StateError(Exception):
@@ -98,7 +100,7 @@ class RingIdFile:
 
     def _read(self) -> bytes:
         try:
-            fd = os.open(self.path, os.O_RDONLY | os.O_CLOEXEC)
+            fd = os.open(self.path, os.O_RDONLY | _FLAGS)
         except FileNotFoundError:
             return b""
         try:
@@ -107,7 +109,7 @@ class RingIdFile:
             os.close(fd)
 
     def _write(self, seq: int) -> None:
-        fd = os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, _MODE)
+        fd = os.open(self.path, os.O_WRONLY | os.O_CREAT | _FLAGS, _MODE)
         try:
             written = os.pwrite(fd, _SEQ.pack(seq), 0)
         finally:

@@ -60,8 +60,8 @@ class Ring:
     def read(self, timeout_ms: int = 0) -> bytes | None:
         """Take the next chunk; None: nothing came.  0 does not wait, <0 waits for ever, without the GIL."""
 
-    def read_many(self, limit: int) -> list[bytes]:
-        """Take up to `limit` chunks that are there already."""
+    def read_many(self, limit: int, size_limit: int = -1) -> list[bytes]:
+        """Take up to `limit` chunks that are there already, of `size_limit` bytes in all (-1: any)."""
 
     def pending(self) -> int:
         """Chunks written and not yet read."""

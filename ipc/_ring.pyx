@@ -207,10 +207,11 @@ cdef class Ring:
             raise _failed(result, self.base)
         return data
 
-    def read_many(self, int limit):
+    def read_many(self, int limit, ssize_t size_limit=-1):
         cdef const void *chunk
         cdef ssize_t size
         cdef list found = []
+        cdef int result
         self.check()
         while limit > 0:
             size = ipc_ring_peek(self.ring, &chunk, 0)
@@ -218,6 +219,13 @@ cdef class Ring:
                 if size == -ETIMEDOUT or size == -EINTR:
                     break
                 raise _failed(<int>size, self.base)
+            if size_limit >= 0:
+                if size > size_limit:
+                    result = ipc_ring_unpeek(self.ring)
+                    if result != 0:
+                        raise _failed(result, self.base)
+                    break
+                size_limit -= size
             found.append(self.take(size))
             limit -= 1
         return found

@@ -14,6 +14,9 @@ from ipc.handshake import Handshake, HandshakeError, abstract_address, agreed_si
 from ipc.limits import (
     ACCEPT_PAUSE,
     ACCEPTS_PER_TURN,
+    CLIENTS_MAX,
+    CLIENTS_PER_PROCESS_MAX,
+    CONNECTIONS_PER_TURN,
     DESCRIPTORS_RESERVED,
     HANDSHAKE_TIMEOUT,
     HANDSHAKES_MAX,
@@ -23,6 +26,7 @@ from ipc.limits import (
 from ipc.ratelimit import DEBUG, ERROR, NOTICE, WARNING, LimitedLog
 from ipc.ringset import Credentials
 from ipc.server_connection import process_name
+from ipc.stats import Refusal, ServerStats
 
 READ = select.EPOLLIN | select.EPOLLRDHUP
 
@@ -33,8 +37,10 @@ class Host(Protocol):
     def admit(self, service: str, creds: Credentials) -> int:
         """0 or the errno value to refuse with: the handler's word."""
 
-    def is_full(self) -> bool:
-        """No more clients."""
+    stats: ServerStats
+
+    def is_full(self, creds: Credentials) -> Refusal | None:
+        """Why there is no place for one more client of this process; None: there is."""
 
     def establish(self, handshake: Handshake, creds: Credentials, size: int) -> int:
         """Make the rings and answer: 0, or the errno value of what failed.
@@ -77,6 +83,7 @@ class Acceptor:
         self._handshakes: dict[int, Handshake] = {}
         self._listeners: dict[int, tuple[str, socket.socket]] = {}
         self._closed = False
+        self._left = CONNECTIONS_PER_TURN
         try:
             for service in services:
                 sock = open_listener(service)
@@ -95,8 +102,17 @@ class Acceptor:
             listener.close()
         self._listeners.clear()
 
+    def start_turn(self) -> None:
+        """A new turn: so many clients may be let in."""
+        self._left = CONNECTIONS_PER_TURN
+
     def ready(self, fd: int) -> None:
-        """Something happened on a descriptor that is not a client's."""
+        """Something happened on a descriptor that is not a client's.
+
+        When this turn's share is used up it is left alone, and reported again in the next turn.
+        """
+        if self._left <= 0:
+            return
         if fd in self._handshakes:
             self._advance(self._handshakes[fd])
         elif fd in self._listeners:
@@ -113,7 +129,7 @@ class Acceptor:
 
     def _accept(self, service: str, listener: socket.socket) -> None:
         for _ in range(ACCEPTS_PER_TURN):
-            if self._closed:
+            if self._closed or self._left <= 0:
                 return
             try:
                 sock, _ = listener.accept()
@@ -127,6 +143,7 @@ class Acceptor:
             if len(self._handshakes) >= HANDSHAKES_MAX:
                 oldest = next(iter(self._handshakes.values()))
                 self._log.limited("handshakes", WARNING, f"Too many half-open {oldest.service} connections")
+                self._host.stats.half_open_dropped += 1
                 self._drop(oldest)
             handshake = Handshake(sock, service, monotonic() + HANDSHAKE_TIMEOUT)
             self._handshakes[handshake.fd] = handshake
@@ -156,6 +173,7 @@ class Acceptor:
                 NOTICE,
                 f"Dropping a {handshake.service} connection without set-up request for {HANDSHAKE_TIMEOUT} s",
             )
+            self._host.stats.half_open_dropped += 1
             self._drop(handshake)
 
     def _advance(self, handshake: Handshake) -> None:
@@ -163,6 +181,7 @@ class Acceptor:
             received = handshake.receive()
             if received is None:
                 return
+            self._left -= 1
             request, creds = received
             size = agreed_size(request)
             refusal = self._refusal(handshake, creds, size)
@@ -176,30 +195,30 @@ class Acceptor:
             self._drop(handshake)
 
     def _refusal(self, handshake: Handshake, creds: Credentials, size: int) -> int:
-        """0 or the errno value to refuse with, logged."""
-        service = handshake.service
-        refusal = self._host.admit(service, creds)
+        """0 or the errno value to refuse with, logged and counted."""
+        refusal = self._host.admit(handshake.service, creds)
+        who = f"{handshake.service} client ({_sender(creds)})"
+        cause = Refusal.HANDLER
         if refusal == errno.EACCES:
             self._complain(
                 "denied",
-                f"Denied connection attempt from {creds.uid}:{creds.gid} (service {service}, "
+                f"Denied connection attempt from {creds.uid}:{creds.gid} (service {handshake.service}, "
                 f"{_sender(creds)}); to allow it write in corosync.conf: uidgid {{ uid: {creds.uid} }}",
             )
         elif refusal == 0 and size > MESSAGE_SIZE_MAX:
-            refusal = errno.EMSGSIZE
+            refusal, cause = errno.EMSGSIZE, Refusal.SIZE
             self._complain(
-                "size",
-                f"Refused {service} client ({_sender(creds)}): wants rings for messages of {size} bytes, "
-                f"limit {MESSAGE_SIZE_MAX}",
+                cause, f"Refused {who}: wants rings for messages of {size} bytes, limit {MESSAGE_SIZE_MAX}"
             )
-        elif refusal == 0 and (self._host.is_full() or _descriptors_scarce(handshake.fd)):
-            refusal = errno.EMFILE
-            self._complain(
-                "clients",
-                f"Refused {service} client ({_sender(creds)}): too many clients; "
-                f"descriptor limit is {resource.getrlimit(resource.RLIMIT_NOFILE)[0]}",
-            )
+        elif refusal == 0 and (full := self._no_place(handshake.fd, creds)) is not None:
+            refusal, cause = errno.EMFILE, full
+            self._complain(cause, f"Refused {who}: {_explained(full)}")
+        if refusal != 0:
+            self._host.stats.refused[cause] += 1
         return refusal
+
+    def _no_place(self, fd: int, creds: Credentials) -> Refusal | None:
+        return Refusal.DESCRIPTORS if _descriptors_scarce(fd) else self._host.is_full(creds)
 
     def _complain(self, cause: str, text: str) -> None:
         self._log.limited(cause, WARNING, text)
@@ -207,6 +226,14 @@ class Acceptor:
 
 def _sender(creds: Credentials) -> str:
     return f"process '{process_name(creds.pid)}' pid {creds.pid}"
+
+
+def _explained(refusal: Refusal) -> str:
+    if refusal is Refusal.PROCESS:
+        return f"{refusal}, limit {CLIENTS_PER_PROCESS_MAX}: does it forget to disconnect?"
+    if refusal is Refusal.CLIENTS:
+        return f"{refusal}, limit {CLIENTS_MAX}"
+    return f"too many clients; descriptor limit is {resource.getrlimit(resource.RLIMIT_NOFILE)[0]}"
 
 
 def _descriptors_scarce(fd: int) -> bool:

@@ -63,7 +63,8 @@ class Handshake:
             raise HandshakeError("closed before its set-up request")
         self._data += data
         for level, kind, payload in ancillary:
-            if level == socket.SOL_SOCKET and kind == socket.SCM_CREDENTIALS:
+            whole = len(payload) >= CREDENTIALS.size
+            if level == socket.SOL_SOCKET and kind == socket.SCM_CREDENTIALS and whole:
                 self._creds = Credentials(*CREDENTIALS.unpack_from(payload))
         if len(self._data) < CONNECT_REQUEST.size:
             return None

@@ -13,7 +13,10 @@ MESSAGE_SIZE_MAX: Final = 8 * 1024 * 1024
 WRITE_PARTS_MAX: Final = 64
 
 CLIENTS_MAX: Final = 4096
-LISTEN_BACKLOG: Final = 128
+# One program that forgets to disconnect leaves places for the others.
+CLIENTS_PER_PROCESS_MAX: Final = 2048
+# Connections that the kernel keeps until we accept them; more are told to try again.
+LISTEN_BACKLOG: Final = 1024
 # Descriptors kept free for the executive itself (network, logs, state files).
 DESCRIPTORS_RESERVED: Final = 64
 
@@ -23,6 +26,15 @@ HANDSHAKE_TIMEOUT: Final = 5.0
 
 # Requests taken from one client per turn of the loop; the next client comes first then (spec: 50).
 REQUESTS_PER_TURN: Final = 50
+# Seconds of a turn after which the remaining clients wait for the next one, behind the network.
+TURN_TIME: Final = 0.005
+# Bytes of requests taken out of a ring at once (a single longer one is taken alone), so that a client
+# keeps no more than that in our memory when its requests find no room ...
+READ_BYTES_MAX: Final = 64 * 1024
+# ... and while others wait for room: enough for a question.
+READ_BYTES_WITHOUT_ROOM: Final = 4096
+# Clients asked in vain whether there is room for their requests again, before the rest is left in peace.
+REFUSALS_PER_TURN: Final = 8
 
 # Event bytes kept in memory for a client that does not empty its ring.  A single-threaded client that
 # sends a long fragmented message cannot dispatch meanwhile, so this is far above one message.
@@ -35,6 +47,8 @@ EVENT_QUEUE_TOTAL_BYTES_MAX: Final = 512 * 1024 * 1024
 # is looked at again from a timer.
 EVENT_RETRY_MIN: Final = 0.001
 EVENT_RETRY_MAX: Final = 0.05
+# Clients looked at when that timer fires; the others come next time.
+EVENT_RETRIES_PER_TURN: Final = 64
 
 # Responses kept in memory when a response ring is full: only a client that never reads gets there.
 RESPONSE_QUEUE_BYTES_MAX: Final = 4 * 1024 * 1024
@@ -43,9 +57,13 @@ RESPONSE_QUEUE_BYTES_MAX: Final = 4 * 1024 * 1024
 BUFFER_SIZE_MAX: Final = 4 * 1024 * 1024
 BUFFERS_PER_CLIENT_MAX: Final = 64
 BUFFER_BYTES_PER_CLIENT_MAX: Final = 64 * 1024 * 1024
+# Of all clients: together with nine mappings a connection, below the kernel's vm.max_map_count (65530).
+BUFFERS_MAX: Final = 8192
 
 # Connections accepted in one turn; accepting rests that long when the system is out of descriptors.
 ACCEPTS_PER_TURN: Final = 64
+# Clients let in (or refused) in one turn: making three rings of a megabyte takes the kernel a while.
+CONNECTIONS_PER_TURN: Final = 4
 ACCEPT_PAUSE: Final = 0.2
 
 # Name of a client's process in the statistics.

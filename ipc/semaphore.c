@@ -11,6 +11,19 @@
 #include <time.h>
 #include <unistd.h>
 
+static struct timespec deadline_in(clockid_t clock, int timeout_ms)
+{
+    struct timespec limit;
+
+    clock_gettime(clock, &limit);
+    limit.tv_sec += timeout_ms / 1000;
+    limit.tv_nsec += (long)(timeout_ms % 1000) * 1000000L;
+    if (limit.tv_nsec >= 1000000000L) {
+        limit.tv_nsec -= 1000000000L;
+        limit.tv_sec++;
+    }
+    return limit;
+}
 
 /* glibc's 64-bit sem_t: value in the low half of one u64, number of sleepers in the high half. */
 #if defined(__GLIBC__) && defined(__LP64__) && __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__
@@ -59,6 +72,32 @@ static int sem64_trywait(sem_t *sem)
             return 0;
     return -ETIMEDOUT;
 }
+
+/* sem_clockwait() aborts like sem_post(). */
+static int sem64_wait(sem_t *sem, int timeout_ms)
+{
+    const uint64_t one_sleeper = (uint64_t)1 << 32;
+    struct timespec limit = deadline_in(CLOCK_MONOTONIC, timeout_ms < 0 ? 0 : timeout_ms);
+    uint64_t *word = (uint64_t *)sem;
+    uint64_t old = __atomic_add_fetch(word, one_sleeper, __ATOMIC_RELAXED);
+    int result = 0;
+
+    while (result == 0) {
+        if ((uint32_t)old != 0) {
+            if (__atomic_compare_exchange_n(word, &old, old - 1 - one_sleeper, 1, __ATOMIC_ACQUIRE,
+                                            __ATOMIC_RELAXED))
+                return 0;
+            continue;
+        }
+        if (syscall(SYS_futex, word, FUTEX_WAIT_BITSET, 0, timeout_ms < 0 ? NULL : &limit, NULL,
+                    FUTEX_BITSET_MATCH_ANY) != 0 &&
+            errno != EAGAIN)
+            result = -errno;
+        old = __atomic_load_n(word, __ATOMIC_RELAXED);
+    }
+    (void)__atomic_fetch_sub(word, one_sleeper, __ATOMIC_RELAXED);
+    return result;
+}
 #endif
 
 static int sysv_op(int set, short delta, int timeout_ms)
@@ -94,13 +133,7 @@ static int posix_wait(sem_t *sem, int timeout_ms)
 #else
         const clockid_t clock = CLOCK_REALTIME;
 #endif
-        clock_gettime(clock, &limit);
-        limit.tv_sec += timeout_ms / 1000;
-        limit.tv_nsec += (long)(timeout_ms % 1000) * 1000000L;
-        if (limit.tv_nsec >= 1000000000L) {
-            limit.tv_nsec -= 1000000000L;
-            limit.tv_sec++;
-        }
+        limit = deadline_in(clock, timeout_ms);
 #ifdef HAVE_SEM_CLOCKWAIT
         result = sem_clockwait(sem, clock, &limit);
 #else
@@ -131,6 +164,10 @@ int ipc_semaphore_wait(ipc_ring *r, int timeout_ms)
         return result;
     if (r->sysv_set >= 0)
         return sysv_op(r->sysv_set, -1, timeout_ms);
+#ifdef GLIBC_SEM64
+    if (sem64_known)
+        return sem64_wait(&r->header->sem.posix, timeout_ms);
+#endif
     return posix_wait(&r->header->sem.posix, timeout_ms);
 }
 

@@ -1,7 +1,7 @@
 """Server half of libqb's IPC: listeners, handshakes, and one turn of the loop over all clients.
 
 All client sockets are in one epoll set of which the loop watches only the descriptor.  So a wake-up
-gives every ready client at once, requests go to the handler as one batch per service, and a client
+gives every ready client at once, requests are handled in one go (see `ipc.requests`), and a client
 whose requests must wait is still watched for its death (epoll reports HUP without being asked, which
 libev's watchers cannot express).
 """
@@ -10,33 +10,39 @@ from __future__ import annotations
 
 import errno
 import select
+from collections import Counter, deque
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
+from itertools import islice
+from time import monotonic
 from typing import Protocol
 
-from ipc._ring import RingError
 from ipc.acceptor import READ, Acceptor
 from ipc.handshake import Handshake, HandshakeError
-from ipc.layouts import REQUEST_HEADER
 from ipc.limits import (
     CLIENTS_MAX,
+    CLIENTS_PER_PROCESS_MAX,
     EVENT_QUEUE_TOTAL_BYTES_MAX,
+    EVENT_RETRIES_PER_TURN,
     EVENT_RETRY_MAX,
     EVENT_RETRY_MIN,
-    REQUESTS_PER_TURN,
+    TURN_TIME,
 )
 from ipc.ratelimit import DEBUG, ERROR, WARNING, LimitedLog, Log
+from ipc.requests import Requests
 from ipc.ringset import Credentials, RingSet
 from ipc.server_connection import DISCONNECTED, Connection
+from ipc.stats import CutOff, Refusal, ServerStats
 
 HUNG_UP = select.EPOLLHUP | select.EPOLLERR | select.EPOLLRDHUP
 LOOP_READ = 1  # libev's EV_READ
 
+CLOSE_MORE = "close more"
+"""Name of the timer while more clients have to be closed than one turn has time for."""
+
 SERVER_STOPS = "server stops"
 ORDINARY_ENDS = (DISCONNECTED, SERVER_STOPS)
 """Reasons for a connection's end that need no operator."""
-
-Batch = list[tuple[Connection, bytes]]
 
 
 class Watcher(Protocol):
@@ -64,12 +70,15 @@ class Handler(Protocol):
     def opened(self, conn: Connection) -> None:
         """The client has its answer; requests may follow."""
 
-    def requests(self, batch: Sequence[tuple[Connection, bytes]]) -> int | None:
-        """Requests of one service, whole (header included), in order per connection.
+    def request(self, conn: Connection, message: bytes) -> bool:
+        """One request, whole (header included), those of a connection in order.
 
-        Returns how many were taken; None: all.  The others are offered again, in order, when the
-        service's flow level is 0 (at once if it is).
+        False: there is no room for it now.  It is offered again, before all later ones of this
+        connection, when `Server.resume` is called.
         """
+
+    def turn_over(self) -> None:
+        """All requests of this turn have been handed in."""
 
     def closed(self, conn: Connection) -> None:
         """The client is gone; called once for each `opened`."""
@@ -79,7 +88,6 @@ class Server:
     """Serves `services` (short names such as "cpg") to libqb clients in this network namespace.
 
     run_dir: where the rings live.  sysv: rings with System V semaphores, for our own clients only.
-    requests_per_turn may be lowered while the executive is busy.
     """
 
     def __init__(
@@ -98,22 +106,22 @@ class Server:
         self._log = LimitedLog(log)
         self._sysv = sysv
         self._run_dir = run_dir
-        self.requests_per_turn = REQUESTS_PER_TURN
-        self.closed_count = 0
+        self.stats = ServerStats()
         self.connections: dict[int, Connection] = {}
+        self._by_process: Counter[int] = Counter()
+        self._requests = Requests(handler, self._set_interest, self.stats)
         self._next_id = 1
         self._levels = dict.fromkeys(self._services, 0)
         self._by_fd: dict[int, Connection] = {}
         self._acceptor: Acceptor | None = None
         self._owing: list[Connection] = []
-        self._doomed: list[Connection] = []
+        self._doomed: deque[Connection] = deque()
         self._waiting: dict[int, Connection] = {}
-        self._held: dict[int, Connection] = {}
-        self._paused: dict[int, Connection] = {}
         self._queued_bytes = 0
         self._retry_after = EVENT_RETRY_MIN
         self._flush_scheduled = False
         self._in_turn = False
+        self._closing = False
         self._timers: dict[str, Watcher] = {}
         self._watchers: list[Watcher] = []
         self._epoll: select.epoll | None = None
@@ -145,7 +153,8 @@ class Server:
             return
         for conn in list(self.connections.values()):
             conn.close(SERVER_STOPS)
-        self._close_doomed()
+        while self._doomed:
+            self._close(self._doomed.popleft())
         if self._acceptor is not None:
             self._acceptor.close()
             self._acceptor = None
@@ -182,21 +191,49 @@ class Server:
     # ------------------------------------------------------------- one turn
 
     def _turn(self) -> None:
-        assert self._epoll is not None
-        batches: dict[str, Batch] = {}
-        self._in_turn = True
+        if self._epoll is None:
+            return
+        self._begin_turn()
         try:
             for fd, mask in self._epoll.poll(0):
                 conn = self._by_fd.get(fd)
                 if conn is not None:
-                    self._client_ready(conn, mask, batches)
+                    self._client_ready(conn, mask)
                 elif self._acceptor is not None:
                     self._acceptor.ready(fd)
-            for service, batch in batches.items():
-                self._offer(service, batch)
+            self._requests.serve()
+        finally:
+            self._end_turn()
+
+    def resume(self) -> None:
+        """There may be room for requests that the handler did not take."""
+        if self._epoll is None or not self._requests.stopped:
+            return
+        if self._in_turn:
+            self.after("resume", 0.0, self.resume)
+            return
+        self._begin_turn()
+        try:
+            self._requests.resume()
+        finally:
+            self._end_turn()
+
+    def _begin_turn(self) -> None:
+        self._in_turn = True
+        self._requests.start_turn()
+        if self._acceptor is not None:
+            self._acceptor.start_turn()
+
+    def _end_turn(self) -> None:
+        try:
+            if self._requests.handled:
+                self._requests.handled = False
+                self._handler.turn_over()
         finally:
             self._in_turn = False
             self.flush()
+        if self._requests.waiting:
+            self.after("again", 0.0, self._turn)
 
     def flush(self) -> None:
         """End a turn: announce events with one send per client, close those that failed.
@@ -212,99 +249,45 @@ class Server:
             self._close_doomed()
 
     def _close_doomed(self) -> None:
-        while self._doomed:
-            doomed, self._doomed = self._doomed, []
-            for conn in doomed:
-                self._close(conn)
+        """As many as the time of a turn allows: the kernel takes a millisecond to free three rings."""
+        if self._closing or CLOSE_MORE in self._timers:
+            return  # the handler flushes, too, when it is told of one that is closed
+        deadline = monotonic() + TURN_TIME
+        self._closing = True
+        try:
+            while self._doomed and monotonic() < deadline:
+                self._close(self._doomed.popleft())
+        finally:
+            self._closing = False
+        if self._doomed:
+            self.after(CLOSE_MORE, 0.0, self._close_doomed)
 
-    def _client_ready(self, conn: Connection, mask: int, batches: dict[str, Batch]) -> None:
+    def _client_ready(self, conn: Connection, mask: int) -> None:
+        if conn.doomed is not None:
+            return  # it is about to be closed
         if mask & select.EPOLLOUT and conn.announce():
             conn.blocked = False
             self._set_interest(conn)
-        if mask & select.EPOLLIN:
-            if self._levels[conn.service] or conn.held:
-                self._paused[conn.id] = conn
-                self._set_interest(conn)
-            else:
-                self._collect(conn, batches)
         if mask & HUNG_UP:
+            if mask & select.EPOLLIN:
+                self._requests.serve_last(conn)
             conn.close(DISCONNECTED)
-
-    def _collect(self, conn: Connection, batches: dict[str, Batch]) -> None:
-        """Take as many requests as there are bytes: a chunk is always written before its byte."""
-        try:
-            count = len(conn.sock.recv(self.requests_per_turn))
-            if count == 0:
-                conn.close(DISCONNECTED)
-                return
-            messages = conn.rings.request.read_many(count)
-        except BlockingIOError:
-            return
-        except RingError as error:
-            conn.close(f"{error.strerror} in its request ring")
-            return
-        except OSError as error:
-            conn.close(f"{DISCONNECTED} ({error.strerror})")
-            return
-        conn.stats.requests += len(messages)
-        if len(messages) < count:
-            conn.stats.recv_retries += 1
-        batch = batches.setdefault(conn.service, [])
-        for message in messages:
-            if len(message) < REQUEST_HEADER.size:
-                conn.close(f"request of {len(message)} bytes")
-                return
-            batch.append((conn, message))
-        if conn.waiting():
-            conn.retry()
-
-    def _offer(self, service: str, batch: Batch) -> None:
-        if self._epoll is None:
-            return  # the handler stopped us
-        taken = 0 if self._levels[service] else self._handler.requests(batch)
-        if taken is None or taken >= len(batch):
-            return
-        for conn, message in batch[taken:]:
-            if conn.doomed is None:
-                conn.held.append(message)
-                self._held[conn.id] = conn
-        if self._levels[service] == 0:
-            self.after("resume", EVENT_RETRY_MIN, self._resume)
+        elif mask & select.EPOLLIN:
+            self._requests.ready(conn)
 
     # ------------------------------------------------------------- flow control
 
     def set_flow_level(self, service: str, level: int) -> None:
-        """0 go, 1 stop, 2 stop multicasts at the client; above 0 requests stay in the rings."""
+        """Tell the clients' libraries: 0 go, 1 stop, 2 stop multicasts.
+
+        Nothing follows for what is in the rings already: the handler takes it or not.
+        """
         if self._levels[service] == level:
             return
         self._levels[service] = level
         for conn in self.connections.values():
             if conn.service == service:
                 conn.set_flow_level(level)
-        if level == 0:
-            self._loop.run_callback(self._resume)
-
-    def _resume(self) -> None:
-        """Offer what was held back; clients that have nothing left there are read again."""
-        if self._epoll is None:
-            return
-        batches: dict[str, Batch] = {}
-        held = [conn for conn in self._held.values() if self._levels[conn.service] == 0]
-        for conn in held:
-            del self._held[conn.id]
-            batches.setdefault(conn.service, []).extend((conn, message) for message in conn.held)
-            conn.held.clear()
-        self._in_turn = True
-        try:
-            for service, batch in batches.items():
-                self._offer(service, batch)
-            for conn in list(self._paused.values()):
-                if not conn.held and self._levels[conn.service] == 0:
-                    del self._paused[conn.id]
-                    self._set_interest(conn)
-        finally:
-            self._in_turn = False
-            self.flush()
 
     # ------------------------------------------------------------- what connections tell us
 
@@ -330,7 +313,11 @@ class Server:
             self.after("retry", self._retry_after, self._retry_all)
         if self._queued_bytes > EVENT_QUEUE_TOTAL_BYTES_MAX:
             worst = max(self._waiting.values(), key=lambda c: c.queue_bytes if c.doomed is None else -1)
-            worst.close(f"{self._queued_bytes} bytes of events wait for all clients, most for this one")
+            worst.close(
+                f"{self._queued_bytes} bytes of events wait for all clients, most for this one",
+                CutOff.ALL_EVENTS,
+            )
+            worst.drop_events()
 
     def shrank_queue(self, size: int) -> None:
         """`size` bytes less wait."""
@@ -352,7 +339,11 @@ class Server:
         self.flush()
 
     def _retry_all(self) -> None:
-        progress = self._retry(list(self._waiting.values()))
+        # Those looked at go behind the others.
+        chosen = list(islice(self._waiting.values(), EVENT_RETRIES_PER_TURN))
+        for conn in chosen:
+            self._waiting[conn.id] = self._waiting.pop(conn.id)
+        progress = self._retry(chosen)
         self._retry_after = EVENT_RETRY_MIN if progress else min(2 * self._retry_after, EVENT_RETRY_MAX)
         if self._waiting:
             self.after("retry", self._retry_after, self._retry_all)
@@ -377,9 +368,11 @@ class Server:
         """The handler's word on a new client."""
         return self._handler.admit(service, creds)
 
-    def is_full(self) -> bool:
-        """No more clients."""
-        return len(self.connections) >= CLIENTS_MAX
+    def is_full(self, creds: Credentials) -> Refusal | None:
+        """Why there is no place for one more client of this process."""
+        if len(self.connections) >= CLIENTS_MAX:
+            return Refusal.CLIENTS
+        return Refusal.PROCESS if self._by_process[creds.pid] >= CLIENTS_PER_PROCESS_MAX else None
 
     def establish(self, handshake: Handshake, creds: Credentials, size: int) -> int:
         """Make the rings and answer; 0 or the errno value of what failed; raises HandshakeError."""
@@ -400,6 +393,7 @@ class Server:
                 ERROR,
                 f"Cannot make rings for a {service} client (process {creds.pid}) in {self._run_dir}: {error}",
             )
+            self.stats.refused[Refusal.RINGS] += 1
             return error.errno or errno.EIO
         try:
             handshake.accept(rings, size, self._next_id)
@@ -415,6 +409,8 @@ class Server:
     def _open(self, conn: Connection) -> None:
         assert self._epoll is not None
         self._next_id += 1
+        self.stats.accepted += 1
+        self._by_process[conn.creds.pid] += 1
         self.connections[conn.id] = conn
         self._by_fd[conn.fd] = conn
         conn.stats.flow_control = self._levels[conn.service]
@@ -425,7 +421,7 @@ class Server:
 
     def _set_interest(self, conn: Connection) -> None:
         interest = select.EPOLLRDHUP
-        if conn.id not in self._paused:
+        if not conn.stopped:
             interest |= select.EPOLLIN
         if conn.blocked:
             interest |= select.EPOLLOUT
@@ -440,14 +436,17 @@ class Server:
         assert self._epoll is not None
         self._epoll.unregister(conn.fd)
         self._forget_waiting(conn)
-        self._held.pop(conn.id, None)
-        self._paused.pop(conn.id, None)
+        self._requests.forget(conn)
         del self._by_fd[conn.fd]
-        self.closed_count += 1
+        self._by_process[conn.creds.pid] -= 1
+        if not self._by_process[conn.creds.pid]:
+            del self._by_process[conn.creds.pid]
+        self.stats.closed += 1
         reason = conn.doomed or ""
         if reason.startswith(ORDINARY_ENDS):
             self._log(DEBUG, f"{conn} closed: {reason}")
         else:
+            self.stats.cut_off[conn.cut_off] += 1
             self._log.limited(f"closed {conn.creds.pid}", WARNING, f"Closing {conn}: {reason}")
         try:
             conn.free()

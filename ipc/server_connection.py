@@ -6,7 +6,6 @@ import socket
 from collections import deque
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from typing import Protocol
 
 from ipc._ring import RingError
@@ -19,37 +18,13 @@ from ipc.limits import (
     WRITE_PARTS_MAX,
 )
 from ipc.ringset import Credentials, RingSet
+from ipc.stats import ConnectionStats, CutOff
 from ipc.zerocopy import BufferTable
 
 # An event is announced by one byte on the socket; its value means nothing.
 ANNOUNCEMENT = memoryview(bytes(4096))
 DISCONNECTED = "disconnected"
 SEND_FLAGS = socket.MSG_NOSIGNAL | socket.MSG_DONTWAIT
-
-
-@dataclass(slots=True)
-class ConnectionStats:
-    """What stock corosync publishes per connection under stats.ipcs.*, under the same names."""
-
-    procname: str = ""
-    queueing: int = 0
-    """1 while events wait in memory."""
-    queued: int = 0
-    """Events waiting now."""
-    sent: int = 0
-    """Events that waited and went out since the queue last was empty."""
-    invalid_request: int = 0
-    overload: int = 0
-    requests: int = 0
-    responses: int = 0
-    dispatched: int = 0
-    """Events written into the ring."""
-    send_retries: int = 0
-    recv_retries: int = 0
-    flow_control: int = 0
-    """Flow-control level in force."""
-    flow_control_count: int = 0
-    """How often it changed."""
 
 
 class Owner(Protocol):
@@ -89,6 +64,7 @@ class Connection:
         "_responses_bytes",
         "blocked",
         "creds",
+        "cut_off",
         "doomed",
         "fd",
         "held",
@@ -96,10 +72,13 @@ class Connection:
         "interest",
         "owed",
         "queue_bytes",
+        "queued",
         "rings",
         "service",
         "sock",
         "stats",
+        "stopped",
+        "unread",
     )
 
     def __init__(
@@ -115,11 +94,16 @@ class Connection:
         self.owed = 0
         self.queue_bytes = 0
         self.doomed: str | None = None
-        # For the server: interest in epoll's terms, whether the socket is full, requests that the
-        # handler has not taken yet.
+        self.cut_off = CutOff.RULES
+        # For the server: interest in epoll's terms, whether the socket is full.
         self.interest = 0
         self.blocked = False
-        self.held: deque[bytes] = deque()
+        # For `ipc.requests`: requests that the handler has not taken yet, bytes taken off the socket
+        # whose requests are still in the ring, whether its turn will come, whether it waits for room.
+        self.held: list[bytes] = []
+        self.unread = 0
+        self.queued = False
+        self.stopped = False
         self._owner = owner
         self._event_ring = rings.event
         self._response_ring = rings.response
@@ -165,11 +149,18 @@ class Connection:
             return
         self._queue_event(parts)
 
-    def close(self, reason: str) -> None:
-        """Drop the client at the end of this turn; `reason` is for the log."""
+    def close(self, reason: str, cut_off: CutOff = CutOff.RULES) -> None:
+        """Drop the client at the end of this turn; `reason` is for the log, `cut_off` the counter."""
         if self.doomed is None:
             self.doomed = reason
+            self.cut_off = cut_off
             self._owner.is_doomed(self)
+
+    def drop_events(self) -> None:
+        """Give back the memory of events that wait; for a connection that is to be closed."""
+        self._owner.shrank_queue(self.queue_bytes)
+        self._queue.clear()
+        self.queue_bytes = 0
 
     def open_buffer(self, path: str, size: int) -> int:
         """Take over a zero-copy buffer the client made; its cookie.  Raises OSError: refuse the client."""
@@ -242,11 +233,9 @@ class Connection:
 
     def free(self) -> None:
         """Release socket, buffers and shared memory; raises OSError if the directory stays."""
-        self._owner.shrank_queue(self.queue_bytes)
-        self._queue.clear()
+        self.drop_events()
         self._responses.clear()
         self.held.clear()
-        self.queue_bytes = 0
         if self._buffers is not None:
             self._buffers.close()
         with suppress(OSError):  # the client may have been faster
@@ -255,11 +244,11 @@ class Connection:
         self.rings.close()
 
     def _broken(self, error: RingError) -> None:
-        self.close(f"{error.strerror} in {error.filename}")
+        self.close(f"{error.strerror} in {error.filename}", CutOff.RINGS)
 
     def _queue_response(self, message: bytes) -> None:
         if self._responses_bytes + len(message) > RESPONSE_QUEUE_BYTES_MAX:
-            self.close(f"does not read responses: {self._responses_bytes} bytes wait")
+            self.close(f"does not read responses: {self._responses_bytes} bytes wait", CutOff.RESPONSES)
             return
         self.stats.send_retries += 1
         self._responses_bytes += len(message)
@@ -270,7 +259,8 @@ class Connection:
         message = b"".join(parts)
         size = len(message) + EVENT_QUEUE_OVERHEAD
         if self.queue_bytes + size > EVENT_QUEUE_BYTES_MAX:
-            self.close(f"does not read events: {len(self._queue)} events, {self.queue_bytes} bytes wait")
+            waiting = f"{len(self._queue)} events, {self.queue_bytes} bytes wait"
+            self.close(f"does not read events: {waiting}", CutOff.EVENTS)
             return
         if not self._queue:
             self.stats.queueing = 1

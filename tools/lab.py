@@ -66,10 +66,14 @@ class Host(Namespace):
 
 
 class Network:
-    """The switch and its hosts; a context manager that takes everything down."""
+    """The switch and its hosts; a context manager that takes everything down.
 
-    def __init__(self, prefix: str) -> None:
+    prefix: begins the names of its namespaces; subnet: the first three parts of its addresses.
+    """
+
+    def __init__(self, prefix: str, subnet: str = "10.77.0") -> None:
         self.prefix = prefix
+        self.subnet = subnet
         self.hosts: dict[int, Host] = {}
         self.switch = Namespace(f"{prefix}-switch")
         # A bridge that learns who listens to which group, without a router that asks, forgets them.
@@ -77,8 +81,8 @@ class Network:
         self.switch.ip("link", "set", "switch", "up")
 
     def add_host(self, number: int) -> Host:
-        """Host `number` (1 to 254) with address 10.77.0.number."""
-        address = f"10.77.0.{number}"
+        """Host `number` (1 to 254) with the address of that number."""
+        address = f"{self.subnet}.{number}"
         host = Host(f"{self.prefix}-{number}", address)
         self.hosts[number] = host
         port = f"port{number}"

@@ -45,6 +45,9 @@ class Context(Protocol):
     def event(self, client: int, *parts: Buffer) -> None:
         """Send an event; never blocks and never loses one."""
 
+    def event_to_all(self, clients: Sequence[int], *parts: Buffer) -> None:
+        """Send the same event to many."""
+
     def close(self, client: int, reason: str) -> None:
         """Close a client that broke the rules; logged."""
 
@@ -105,6 +108,10 @@ class Service:
 
     def messages(self) -> Mapping[int, Message]:
         """Executive messages by function number."""
+        return {}
+
+    def counters(self) -> Mapping[str, int]:
+        """Statistics by name."""
         return {}
 
     def start(self) -> None:

@@ -8,10 +8,12 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from itertools import islice
 from typing import Any, ClassVar
 
 from aisexec.limits import (
     CLIENT_EVENT_LIST_MAX,
+    JOIN_EVENTS_MAX,
     LOG_INTERVAL,
     PENDING_LEAVES_MAX,
     PROCESSES_MAX,
@@ -31,6 +33,7 @@ from aisexec.messages import (
 from aisexec.ratelimit import RateLimit
 from aisexec.services.base import AnomalyError, Client, Context, Message, Request, Service
 from aisexec.services.cpg_client import CpgClient, Membership
+from aisexec.services.cpg_fragments import Fragments
 from aisexec.services.cpg_joinlist import (
     DOWNLIST,
     DOWNLIST_OLD,
@@ -40,9 +43,9 @@ from aisexec.services.cpg_joinlist import (
     PROCJOIN,
     PROCLEAVE,
     SERVICE,
+    OwnProcesses,
     exec_name,
     pack_downlist,
-    pack_joinlist,
     read_joinlist,
 )
 from aisexec.services.cpg_processes import Process, ProcessTable, by_group
@@ -95,6 +98,7 @@ class Cpg(Service):
     def __init__(self, context: Context) -> None:
         super().__init__(context)
         self.processes = ProcessTable()
+        self._fragments = Fragments()
         self._queries = CpgQueries(context, self.processes)
         self._clients: dict[int, CpgClient] = {}
         self._groups: dict[bytes, list[CpgClient]] = {}
@@ -103,6 +107,7 @@ class Cpg(Service):
         # Leaves of dead programs that cannot be sent yet.
         self._pending_leaves: deque[bytes] = deque(maxlen=PENDING_LEAVES_MAX)
         self._cuts = RateLimit(LOG_INTERVAL)
+        self._joins_put_off = 0
         # Synchronisation.
         self._synchronising = False
         self._ring_id = RingId(0, 0)
@@ -111,7 +116,17 @@ class Cpg(Service):
         self.left_nodes: tuple[int, ...] = ()
         """Members of the last synchronised ring that have not come along to the present one."""
         self._joinlists: list[Process] = []
+        self._own = OwnProcesses()
         self._downlist_sent = False
+
+    def counters(self) -> Mapping[str, int]:
+        """Statistics by name."""
+        return {
+            "processes": len(self.processes),
+            "groups": self.processes.group_count,
+            "joins_put_off": self._joins_put_off,
+            "iterations_dropped": self._queries.iterations_dropped,
+        }
 
     # ------------------------------------------------------------- clients
 
@@ -159,6 +174,7 @@ class Cpg(Service):
     def disconnected(self, client: Client) -> None:
         """A program is gone: to the others it left, unless it has said so itself."""
         cpg = self._clients.pop(client.id)
+        self._queries.disconnected(cpg)
         self._unlist(cpg)
         if cpg in self._unconfigured:
             self._unconfigured.remove(cpg)
@@ -214,7 +230,10 @@ class Cpg(Service):
         self._answer(cpg, CpgResponse.JOIN, error)
 
     def _may_join(self, cpg: CpgClient, group: bytes, pid: int) -> CsError:
-        for other in self._groups.get(group, ()):
+        here = self._groups.get(group, ())
+        joining = 0
+        for other in here:
+            joining += other.state is Membership.JOIN_STARTED
             if other.pid == pid:
                 return CsError.TRY_AGAIN if other.finalized else CsError.EXIST
         if Process(self.context.nodeid, pid, group) in self.processes:
@@ -223,6 +242,12 @@ class Cpg(Service):
             return CsError.BUSY
         if cpg.state is not Membership.UNJOINED:
             return CsError.EXIST
+        if len(self.processes) >= PROCESSES_MAX:
+            return CsError.NO_RESOURCES
+        # Each join is told to all members while the token waits, so a crowd has to come bit by bit.
+        if joining * len(here) > JOIN_EVENTS_MAX:
+            self._joins_put_off += 1
+            return CsError.TRY_AGAIN
         return CsError.OK
 
     def _leave(self, cpg: CpgClient, message: bytes) -> None:
@@ -367,9 +392,16 @@ class Cpg(Service):
         proc = CPG_PROC.unpack(message)
         process = Process(nodeid, proc.pid, exec_name(proc.group))
         if len(self.processes) >= PROCESSES_MAX:
+            self._close_too_many(process)
             raise AnomalyError(f"more than {PROCESSES_MAX} processes in groups: {process} ignored")
         if self.processes.add(process):
             self._tell(process.group, joined=[Address(nodeid, proc.pid, Reason.JOIN)])
+
+    def _close_too_many(self, process: Process) -> None:
+        """Our program would wait for its join for ever: others took the last places before it."""
+        for cpg in self._groups.get(process.group, ()):
+            if process.nodeid == self.context.nodeid and cpg.pid == process.pid:
+                self.context.close(cpg.client.id, f"more than {PROCESSES_MAX} processes in groups")
 
     def _procleave(self, nodeid: int, message: bytes) -> None:
         proc = CPG_PROC.unpack(message)
@@ -387,29 +419,32 @@ class Cpg(Service):
                 raise AnomalyError(f"multicast of {mcast.msglen} bytes, receivers take {DELIVER_MAX}")
             body = payload(message, CPG_MCAST.size, mcast.msglen)
             head = pack_deliver(group, nodeid, mcast.pid, len(body))
-            for cpg in receivers:
-                self.context.event(cpg.client.id, head, body)
+            self.context.event_to_all(receivers, head, body)
 
     def _partial_delivered(self, nodeid: int, message: bytes) -> None:
         mcast = CPG_PARTIAL_MCAST.unpack(message)
         group = exec_name(mcast.group)
         receivers = self._receivers(nodeid, group)
+        sender = Process(nodeid, mcast.pid, group)
+        if sender not in self.processes or not self._fragments.take(
+            sender, mcast.msglen, mcast.fraglen, mcast.type
+        ):
+            return
         if receivers:
             if mcast.fraglen > PARTIAL_DELIVER_MAX:
                 raise AnomalyError(f"fragment of {mcast.fraglen} bytes, receivers take {PARTIAL_DELIVER_MAX}")
             body = payload(message, CPG_PARTIAL_MCAST.size, mcast.fraglen)
             head = pack_partial_deliver(group, nodeid, mcast.pid, mcast.msglen, len(body), mcast.type)
-            for cpg in receivers:
-                self.context.event(cpg.client.id, head, body)
+            self.context.event_to_all(receivers, head, body)
 
-    def _receivers(self, nodeid: int, group: bytes) -> Sequence[CpgClient]:
-        """Nobody, when the sending node has no known member in the group."""
+    def _receivers(self, nodeid: int, group: bytes) -> Sequence[int]:
+        """Our clients in the group; nobody, when the sending node has no known member in the group."""
         listed = self._groups.get(group)
         if not listed:
             return ()
         if not self.processes.has_member_on(group, nodeid):
             raise AnomalyError(f"message to group {group!r}, of which that node has no known member")
-        return [cpg for cpg in listed if cpg.receives()]
+        return [cpg.client.id for cpg in listed if cpg.receives()]
 
     # ------------------------------------------------------------- telling clients
 
@@ -417,35 +452,39 @@ class Cpg(Service):
         self, group: bytes, *, joined: Sequence[Address] = (), left: Sequence[Address] = ()
     ) -> None:
         """Send a configuration change to the group's local members; states follow it."""
-        gone = {(a.nodeid, a.pid) for a in left}
-        members = [
-            Address(p.nodeid, p.pid)
-            for p in self.processes.members(group)
-            if (p.nodeid, p.pid) not in gone
-        ]
+        for address in left:
+            self._fragments.forget(Process(address.nodeid, address.pid, group))
+        if group in self._groups:
+            self._tell_members(group, joined, left)
+        self._send_first_totem_configurations()
+
+    def _tell_members(self, group: bytes, joined: Sequence[Address], left: Sequence[Address]) -> None:
+        listed = self._groups[group]
         here = self.context.nodeid
         arrived = {a.pid for a in joined if a.nodeid == here}
-        for cpg in self._groups.get(group, ()):
+        for cpg in listed:
             if cpg.state is Membership.JOIN_STARTED and cpg.pid in arrived:
                 cpg.state = Membership.JOIN_COMPLETED
-        event = pack_confchg(group, self._fit(members), self._fit(left), self._fit(joined))
-        for cpg in list(self._groups.get(group, ())):
-            if cpg.receives():
-                cpg.changes += 1
-                self.context.event(cpg.client.id, event)
+        gone = {(a.nodeid, a.pid) for a in left}
+        members = (p for p in self.processes.members(group) if (p.nodeid, p.pid) not in gone)
+        shown = [Address(p.nodeid, p.pid) for p in islice(members, CLIENT_EVENT_LIST_MAX + 1)]
+        event = pack_confchg(group, self._fit(shown), self._fit(left), self._fit(joined))
+        receivers = [cpg for cpg in listed if cpg.receives()]
+        for cpg in receivers:
+            cpg.changes += 1
+        self.context.event_to_all([cpg.client.id for cpg in receivers], event)
         departed = {pid for nodeid, pid in gone if nodeid == here}
-        for cpg in list(self._groups.get(group, ())):
+        for cpg in list(listed) if departed else ():
             if cpg.state is Membership.LEAVE_STARTED and cpg.pid in departed:
                 self._unlist(cpg)
                 cpg.state, cpg.group, cpg.pid = Membership.UNJOINED, b"", 0
-        self._send_first_totem_configurations()
 
     def _fit(self, addresses: Sequence[Address]) -> Sequence[Address]:
         """The client library copies a list to an array of fixed size without looking."""
         if len(addresses) > CLIENT_EVENT_LIST_MAX and self._cuts.allow("", self.context.now) is not None:
             self.context.log(
                 LOG_WARNING,
-                f"Group list of {len(addresses)} entries cut to {CLIENT_EVENT_LIST_MAX}, libcpg's limit",
+                f"Group list of more than {CLIENT_EVENT_LIST_MAX} entries cut to libcpg's limit",
             )
         return addresses[:CLIENT_EVENT_LIST_MAX]
 
@@ -469,6 +508,7 @@ class Cpg(Service):
         self._synchronising = True
         self.left_nodes = tuple(n for n in self._last_members if n not in trans)
         self._joinlists = []
+        self._own.restart()
         self._downlist_sent = False
 
     def sync_process(self) -> bool:
@@ -477,8 +517,9 @@ class Cpg(Service):
             if not self.context.multicast([pack_downlist(len(self._last_members), self.left_nodes)]):
                 return False
             self._downlist_sent = True
-        own = self.processes.on_node(self.context.nodeid)
-        return not own or self.context.multicast([pack_joinlist(own)])
+        return self._own.send(
+            lambda: self.processes.on_node(self.context.nodeid), self.context.multicast
+        )
 
     def sync_activate(self) -> None:
         """Everybody's lists are here, at the same place in the order on all nodes."""
@@ -486,10 +527,8 @@ class Cpg(Service):
         self._drop_nodes_that_left()
         self._add_processes_of_merged_nodes()
         self._drop_unclaimed_processes()
-        event = self._totem_configuration()
-        for cpg in self._clients.values():
-            if not cpg.finalized:
-                self.context.event(cpg.client.id, event)
+        told = [cpg.client.id for cpg in self._clients.values() if not cpg.finalized]
+        self.context.event_to_all(told, self._totem_configuration())
         self._joinlists = []
 
     def sync_abort(self) -> None:

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from enum import Enum
 
 from aisexec.services.base import Client
-from aisexec.services.cpg_processes import Process
+from aisexec.services.cpg_iteration import Iteration
 
 
 class Membership(Enum):
@@ -36,7 +35,9 @@ class CpgClient:
     fragments_size: int = 0
     """Bytes of the message sent in fragments at present, and of the fragments so far."""
     finalized: bool = False
-    iterations: dict[int, Iterator[Process]] = field(default_factory=dict)
+    iterations: dict[int, Iteration] = field(default_factory=dict)
+    entries: int = 0
+    """Of all these iterations together."""
 
     def may_send(self) -> bool:
         """Multicasting is allowed from the moment the join was asked for."""

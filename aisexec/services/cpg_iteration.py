@@ -2,10 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from aisexec.services.cpg_processes import Process, by_group
 from ipc.cpg_layouts import IterationType
+
+
+class Iteration:
+    """One walk over a snapshot, which may be shared with others."""
+
+    __slots__ = ("_at", "_entries")
+
+    def __init__(self, entries: Sequence[Process]) -> None:
+        self._entries = entries
+        self._at = 0
+
+    def __len__(self) -> int:
+        return len(self._entries)
+
+    def next(self) -> Process | None:
+        """The next entry, None behind the last one."""
+        if self._at >= len(self._entries):
+            return None
+        self._at += 1
+        return self._entries[self._at - 1]
 
 
 def snapshot(processes: Iterable[Process], kind: int, group: bytes | None) -> list[Process]:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
+from aisexec.limits import JOINLIST_ENTRIES_MAX
 from aisexec.messages import (
     CPG_DOWNLIST,
     CPG_JOINLIST_ENTRY,
@@ -35,8 +36,27 @@ def pack_downlist(old_members: int, left: Sequence[int]) -> bytes:
     return CPG_DOWNLIST.pack(CpgDownlist(header, old_members, len(left), tuple(left)))
 
 
+class OwnProcesses:
+    """The processes of this node on their way to the others, a message of bounded size at a time."""
+
+    def __init__(self) -> None:
+        self._unsent: list[Process] | None = None
+
+    def restart(self) -> None:
+        """A new synchronisation: everything is to be sent again."""
+        self._unsent = None
+
+    def send(self, processes: Callable[[], list[Process]], multicast: Callable[[list[bytes]], bool]) -> bool:
+        """Send the next part; True when nothing is left.  Receivers, stock too, add the parts up."""
+        if self._unsent is None:
+            self._unsent = processes()
+        if self._unsent and multicast([pack_joinlist(self._unsent[:JOINLIST_ENTRIES_MAX])]):
+            del self._unsent[:JOINLIST_ENTRIES_MAX]
+        return not self._unsent
+
+
 def pack_joinlist(processes: Sequence[Process]) -> bytes:
-    """All group members of the sending node."""
+    """Group members of the sending node."""
     size = CPG_JOINLIST_HEAD.size + CPG_JOINLIST_ENTRY.size * len(processes)
     head = CpgJoinlistHead(ExecHeader(exec_id(SERVICE, JOINLIST), size), 0)
     entries = (

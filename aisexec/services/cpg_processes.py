@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from bisect import bisect_left, insort
+from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 
@@ -20,12 +21,22 @@ class ProcessTable:
     def __init__(self) -> None:
         self._groups: dict[bytes, dict[int, set[Process]]] = {}  # by group, then by node
         self._count = 0
+        # Worked out when asked for the first time, and kept up: sorting a large group at each change
+        # would hold up the token.
+        self._members: dict[bytes, list[Process]] = {}
+        self.version = 0
+        """Another one after each change."""
 
     def __contains__(self, process: Process) -> bool:
         return process in self._groups.get(process.group, {}).get(process.nodeid, ())
 
     def __len__(self) -> int:
         return self._count
+
+    @property
+    def group_count(self) -> int:
+        """Groups with members."""
+        return len(self._groups)
 
     def __iter__(self) -> Iterator[Process]:
         """Sorted by node and process id."""
@@ -39,6 +50,9 @@ class ProcessTable:
             return False
         members.add(process)
         self._count += 1
+        self.version += 1
+        if process.group in self._members:
+            insort(self._members[process.group], process)
         return True
 
     def remove(self, processes: Iterable[Process]) -> None:
@@ -49,15 +63,25 @@ class ProcessTable:
             nodes = self._groups[process.group]
             nodes[process.nodeid].remove(process)
             self._count -= 1
+            self.version += 1
+            if process.group in self._members:
+                known = self._members[process.group]
+                del known[bisect_left(known, process)]
             if not nodes[process.nodeid]:
                 del nodes[process.nodeid]
             if not nodes:
                 del self._groups[process.group]
+                self._members.pop(process.group, None)
 
-    def members(self, group: bytes | None) -> list[Process]:
-        """Of one group, sorted; nobody is in a group without a name."""
-        nodes = self._groups.get(group, {}) if group is not None else {}
-        return sorted(p for members in nodes.values() for p in members)
+    def members(self, group: bytes | None) -> Sequence[Process]:
+        """Of one group, sorted; nobody is in a group without a name.  It changes when the table does."""
+        if group is None or group not in self._groups:
+            return []
+        known = self._members.get(group)
+        if known is None:
+            nodes = self._groups[group]
+            known = self._members[group] = sorted(p for members in nodes.values() for p in members)
+        return known
 
     def has_member_on(self, group: bytes, nodeid: int) -> bool:
         """Has that node any process in the group?"""

@@ -18,12 +18,17 @@ class PacketError(ValueError):
 class OpenMessage:
     """The beginning of a message whose end has not come yet."""
 
-    __slots__ = ("fragment", "parts", "size")
+    __slots__ = ("content", "fragment")
 
     def __init__(self, first: Message, fragment: int) -> None:
-        self.parts: list[bytes] = [bytes(first)]
-        self.size = len(first)
+        # One growing buffer: a list of pieces of one byte each would take forty times their size.
+        self.content = bytearray(first)
         self.fragment = fragment
+
+    @property
+    def size(self) -> int:
+        """Bytes so far."""
+        return len(self.content)
 
 
 class Assembly:
@@ -67,13 +72,12 @@ class Assembly:
             return
         if message.size + len(piece) > ASSEMBLY_SIZE_MAX:
             raise PacketError(f"message longer than {ASSEMBLY_SIZE_MAX} bytes")
-        message.parts.append(bytes(piece))
-        message.size += len(piece)
+        message.content += piece
         if fragmented:
             message.fragment = fragmented
             self._open[nodeid] = message
         else:
-            self._deliver(nodeid, b"".join(message.parts))
+            self._deliver(nodeid, memoryview(message.content))
 
 
 def split(payload: memoryview) -> tuple[int, int, list[memoryview]]:

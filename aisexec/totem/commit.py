@@ -37,6 +37,7 @@ def enter_commit(core: Core, token: wire.CommitToken) -> None:
     index = token.memb_index + 1
     core.next_hop = token.addr[index % len(token.addr)]
     core.timers.stop(Timer.JOIN, Timer.SEND_JOIN, Timer.CONSENSUS)
+    core.connectivity.agreed(core.failed)
     core.ring_id = token.ring_id
     core.token_ring_seq = token.ring_id.seq
     core.effects.append(StoreRingId(core.ring_id.seq))
@@ -66,6 +67,14 @@ def _fill_entry(core: Core, token: wire.CommitToken) -> tuple[wire.CommitEntry, 
             if i == mine:
                 core.received_flg = False
     return tuple(entries)
+
+
+def complete(core: Core, token: wire.CommitToken) -> bool:
+    """In COMMIT: our token has been with everybody and still says of us what we have written."""
+    if (token.ring_id, token.addr) != (core.ring_id, core.new_memb) or token.memb_index != len(token.addr):
+        return False
+    ours = token.memb[token.addr.index(core.me)]
+    return ours[:3] == (core.old_ring_id, core.old_aru, core.my_high_delivered)
 
 
 def send_commit_token(core: Core, token: wire.CommitToken) -> None:

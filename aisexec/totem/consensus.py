@@ -6,6 +6,7 @@ from aisexec.totem.commit import create_commit_token, enter_commit
 from aisexec.totem.core import Core, Gathering, State
 from aisexec.totem.gather import add_failed, add_proc, enter_gather
 from aisexec.totem.limits import PROCESSOR_COUNT_MAX
+from aisexec.totem.survey import join_in_survey, survey_timeout
 from aisexec.totem.types import LOG_DEBUG
 from aisexec.totem.wire import Join
 
@@ -24,6 +25,10 @@ def process_join(core: Core, join: Join) -> None:
         if len(core.leavers) < PROCESSOR_COUNT_MAX:
             core.leavers.add(join.failed[-1])
         core.log(LOG_DEBUG, f"Received LEAVE message from {join.failed[-1]}")
+    survey = core.connectivity.survey
+    if survey is not None:
+        join_in_survey(core, survey, join)
+        return
     proc, failed = set(core.proc), set(core.failed)
     if set(join.proc) == proc and set(join.failed) == failed:
         _same_lists(core, join)
@@ -32,7 +37,8 @@ def process_join(core: Core, join: Join) -> None:
     elif sender in failed:
         pass  # we gave up on the sender: what it believes does not count
     else:
-        if max(len(proc.union(join.proc)), len(failed.union(join.failed))) > PROCESSOR_COUNT_MAX:
+        # All of them may fail in the end, so all count.
+        if len(proc.union(failed, join.proc, join.failed, (sender,))) > PROCESSOR_COUNT_MAX:
             detail = f"join would make more than {PROCESSOR_COUNT_MAX} processors"
             core.anomaly("limit", f"node {sender}", detail)
             return
@@ -81,12 +87,17 @@ def _learn(core: Core, join: Join) -> bool:
 
 def consensus_timeout(core: Core) -> None:
     """Those who did not agree in time are failed; with agreement the commit token is overdue."""
+    survey = core.connectivity.survey
+    if survey is not None:
+        survey_timeout(core, survey)
+        return
     core.stats.consensus_timeouts += 1
     if core.agreed():
         core.consensus = {core.me}
         core.arm_token()
         return
-    for nodeid in core.believed_alive():
-        if nodeid not in core.consensus:
-            add_failed(core, nodeid)
+    disagreeing = [n for n in core.believed_alive() if n not in core.consensus]
+    core.connectivity.quarrelled(disagreeing, core.now)
+    for nodeid in disagreeing:
+        add_failed(core, nodeid)
     enter_gather(core, Gathering.CONSENSUS_TIMEOUT)

@@ -13,6 +13,7 @@ from typing import Protocol
 
 from aisexec.totem import wire
 from aisexec.totem.anomalies import Anomalies
+from aisexec.totem.connectivity import Connectivity
 from aisexec.totem.flow_control import FlowControl
 from aisexec.totem.interrupted import InterruptedMessage
 from aisexec.totem.limits import OWN_FRAMES_MAX, SEND_QUEUE_BYTES
@@ -95,6 +96,7 @@ class Core:
         self.timers = Timers()
         self.stats = Stats()
         self.anomalies = Anomalies(self.stats)
+        self.connectivity = Connectivity(nodeid, settings, self.stats)
 
         self.state = State.OPERATIONAL
         self.ring_id = RingId(nodeid, ring_seq + 1)
@@ -147,7 +149,12 @@ class Core:
         self.q_retrans: dict[int, bytes] = {}
         """Old-ring frames to send again, by their old sequence number, in order."""
         self.interrupted = InterruptedMessage()
+        """Of q_new ..."""
+        self.interrupted_trans = InterruptedMessage()
+        """... and of q_trans, which a change may cut as well while services are being synchronised."""
         self.queue_slots = SEND_QUEUE_BYTES // settings.net_mtu
+        self.usual_size = settings.net_mtu + 3 * wire.MCAST_SIZE
+        """Bytes of the longest frame that a node with our netmtu sends, in recovery too."""
         self.global_seqno = 0
         self.last_pause_check = 0.0
         self.last_token_at = 0.0

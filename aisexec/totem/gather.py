@@ -10,12 +10,22 @@ from aisexec.totem.types import LOG_DEBUG
 
 def enter_gather(core: Core, reason: Gathering) -> None:
     """Tell everybody whom we know and start collecting agreement."""
+    if core.state is State.RECOVERY:
+        # Whatever ends it, also what stock forgets: an interface that comes up, failing to receive.
+        # The next commit token must not tell the numbers of the attempt as those of the old ring.
+        core.restore_old_ring()
     core.discard_token = True
     core.originated_orf = False
+    connectivity = core.connectivity
+    if core.state is State.OPERATIONAL:
+        connectivity.ring_ends(core.now)
+    if not core.failed_to_recv and connectivity.survey_begins({*core.proc, *core.memb}, core.now):
+        core.proc, core.failed = [], []
+    survey = connectivity.survey
     add_proc(core, core.me)
     schedule_join(core)
-    core.arm(Timer.JOIN, core.settings.join)
-    core.arm(Timer.CONSENSUS, core.settings.consensus)
+    core.arm(Timer.JOIN, core.settings.join if survey is None else connectivity.pace)
+    core.arm(Timer.CONSENSUS, core.settings.consensus if survey is None else survey.deadline - core.now)
     core.timers.stop(
         Timer.TOKEN,
         Timer.TOKEN_WARNING,

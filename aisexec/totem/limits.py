@@ -8,6 +8,9 @@ PROCESSOR_COUNT_MAX: Final = 384
 FRAME_SIZE_MAX: Final = 65536
 """Bytes of the longest mcast frame a node stores; stock peers abort on a longer one."""
 
+OVERSIZED_FRAMES_MAX: Final = 1024
+"""Frames kept in a sort queue beyond which one longer than our own netmtu allows is dropped."""
+
 RETRANSMIT_ENTRIES_MAX: Final = 30
 """Entries of a token's retransmit list."""
 
@@ -49,3 +52,41 @@ RING_SEQ_JUMP_MAX: Final = 1 << 32
 
 RING_SEQ_MAX: Final = 1 << 62
 """Ring sequence numbers beyond it are refused: a forged one would leave no room to count on."""
+
+# Partial connectivity.
+
+CLIQUE_SEARCH_STEPS: Final = 2000
+"""Branches looked at for one part of the graph of broken links; beyond it a good set must do."""
+
+QUARRELS_MAX: Final = 2
+"""Consensus timeouts with the same node, heard but of another opinion, that make us suspect links."""
+
+LOST_ATTEMPTS_MAX: Final = 4
+"""Commit or recovery tokens lost, no lasting ring between, that make us suspect links."""
+
+UNHEARD_MAX: Final = 3
+"""Rings formed without the same node, named by others and not heard by us, that make us suspect links."""
+
+SHORT_RINGS_MAX: Final = 4
+"""Rings broken soon by the same node, left out of them though heard, that make us suspect links."""
+
+BROKEN_PAIRS_MAX: Final = 64
+"""Directions between two nodes that statistics name as broken."""
+
+BROKEN_PAIRS_FOUND_MAX: Final = 1024
+"""Directions between two nodes that one survey finds broken; more are not looked at."""
+
+UNANSWERED_MAX: Final = 3
+"""Surveys in a row in which a node that is heard must not answer to be called deaf."""
+
+BROKEN_PAIRS_LOGGED: Final = 8
+"""Directions named in one go in the log."""
+
+BROKEN_PAIR_LOG_INTERVAL: Final = 600.0
+"""Seconds between two log lines about the same direction."""
+
+BACKOFF_LEVEL_MAX: Final = 6
+"""The back-off of an excluded node is doubled so often."""
+
+SURVEY_ROUNDS_MAX: Final = 12
+"""Rounds in which a node may be of another opinion before it is left out of the choice."""

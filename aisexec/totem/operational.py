@@ -41,6 +41,11 @@ def enter_operational(core: Core) -> None:
     core.failed = []
     core.enter(State.OPERATIONAL)
     _log_membership(core, joined, left, old)
+    core.connectivity.installed(new, core.now, core.leavers)
+    connectivity_report = core.connectivity.settle(new, core.now)
+    if connectivity_report is not None:
+        core.log(*connectivity_report)
+    core.leavers.clear()
     core.received_flg = True
     core.previous_ring_id, core.old_ring_id = core.old_ring_id, core.ring_id
     core.stats.operational_entered += 1
@@ -65,7 +70,11 @@ def _take_recovered_messages(core: Core) -> None:
         if len(inner) < wire.MCAST_SIZE:
             continue
         key = wire.read_mcast_key(inner)
-        if (key.rep, key.ring_seq) == core.old_ring_id and core.regular_q.add(key.seq, inner):
+        if (key.rep, key.ring_seq) != core.old_ring_id:
+            continue
+        if key.system_from not in core.memb or key.nodeid != key.system_from:
+            core.stats.dropped["nodeid"] += 1  # said by a member of a node that was none
+        elif core.regular_q.add(key.seq, inner):
             core.old_high = later(core.old_high, key.seq)
 
 
@@ -107,4 +116,3 @@ def _log_membership(
     failed = [n for n in left if n not in core.leavers]
     if failed and old:
         core.log(LOG_NOTICE, "Failed to receive the leave message. failed: " + " ".join(map(str, failed)))
-    core.leavers.clear()

@@ -75,14 +75,15 @@ def first_token(core: Core) -> wire.OrfToken:
 def visit_in_recovery(core: Core, *, seq: int, aru: int, retrans_flg: int) -> int:
     """Decide, in step with all members, when the ring is installed; returns the new retrans_flg.
 
-    Only the member that raised the flag lowers it.  Two visits with it down fix what must have
-    arrived, two more with everybody's aru beyond that install the ring.
+    Only the member that raised the flag lowers it, or the representative when nobody does.  Two
+    visits with it down fix what must have arrived, two more with everybody's aru beyond that install
+    the ring.
     """
     if core.q_retrans:
         if retrans_flg == 0:
             retrans_flg = 1
             core.set_retrans_flg = True
-    elif retrans_flg == 1 and core.set_retrans_flg:
+    elif retrans_flg != 0 and (core.set_retrans_flg or _nobodys_flag(core)):
         retrans_flg = 0
         core.set_retrans_flg = False
 
@@ -102,3 +103,11 @@ def visit_in_recovery(core: Core, *, seq: int, aru: int, retrans_flg: int) -> in
     return retrans_flg
 
 
+def _nobodys_flag(core: Core) -> bool:
+    """The flag is up, but no member has numbered an old message for as long as it takes to call a ring idle.
+
+    A forged or damaged token has raised it.  No member would lower it, and with the token going round
+    no timer ends it: corosync stays in RECOVERY for ever.  Whoever does have old messages left raises
+    it again.
+    """
+    return core.i_am_rep and core.my_seq_unchanged > core.settings.seqno_unchanged_const

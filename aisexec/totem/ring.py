@@ -10,14 +10,20 @@ from collections.abc import Callable, Sequence
 from enum import Enum, auto
 
 from aisexec.totem import wire
-from aisexec.totem.commit import acceptable, enter_commit
+from aisexec.totem.commit import acceptable, complete, enter_commit
 from aisexec.totem.consensus import consensus_timeout, ignored_in_operational, process_join
 from aisexec.totem.core import Core, Gathering, RingUser, State
 from aisexec.totem.gather import add_proc, enter_gather, schedule_join, send_join, send_leave
-from aisexec.totem.limits import FRAME_SIZE_MAX, PROCESSOR_COUNT_MAX, RING_SEQ_JUMP_MAX
+from aisexec.totem.limits import (
+    FRAME_SIZE_MAX,
+    OVERSIZED_FRAMES_MAX,
+    PROCESSOR_COUNT_MAX,
+    RING_SEQ_JUMP_MAX,
+)
 from aisexec.totem.recovery import enter_recovery, first_token
 from aisexec.totem.sequence import lt
 from aisexec.totem.settings import Settings
+from aisexec.totem.survey import may_accept
 from aisexec.totem.timers import Timer
 from aisexec.totem.token_visit import start_ring, token_arrived
 from aisexec.totem.types import LOG_DEBUG, LOG_NOTICE, LOG_WARNING, Effect, InterfaceCheck
@@ -83,6 +89,13 @@ class Ring:
                 self._handle_own_frames()
         finally:
             self._inside = False
+
+    def without_stale(
+        self, frames: Sequence[tuple[bytes, str]], now: float
+    ) -> Sequence[tuple[bytes, str]]:
+        """All that has arrived, less what `receive` would drop of it; then it may be received in parts."""
+        self.core.now = now
+        return self._after_pause(frames)
 
     def handle_timer(self, now: float) -> None:
         """Run every timer that is due."""
@@ -202,6 +215,9 @@ def _keep(core: Core, key: wire.McastKey, frame: bytes) -> None:
         detail = f"mcast on our ring from node {key.nodeid} for {key.system_from}, no member"
         raise FrameError("nodeid", detail)
     queue = core.recovery_q if recovery else core.regular_q
+    if len(frame) > core.usual_size and len(queue) >= OVERSIZED_FRAMES_MAX:
+        detail = f"mcast of {len(frame)} bytes while {len(queue)} wait, our own have at most {core.usual_size}"
+        raise FrameError("limit", detail)
     if not queue.add(key.seq, frame):
         return
     if recovery:
@@ -235,11 +251,18 @@ def _stranger(core: Core, nodeid: int, operational: Gathering, gathering: Gather
     """Somebody outside our ring was heard."""
     if nodeid == 0:
         raise FrameError("nodeid", "frame from nodeid 0")
-    if nodeid not in core.proc and len(core.proc) >= PROCESSOR_COUNT_MAX:
+    if nodeid not in core.proc and len({*core.proc, *core.failed, nodeid}) > PROCESSOR_COUNT_MAX:
         raise FrameError("limit", f"more than {PROCESSOR_COUNT_MAX} processors")
+    connectivity = core.connectivity
+    connectivity.heard(nodeid, core.now)
     if core.state is State.OPERATIONAL:
+        if connectivity.shuts_out(nodeid, core.now):
+            return
+        connectivity.disturbed(nodeid, core.now)
         add_proc(core, nodeid)
         enter_gather(core, operational)
+    elif connectivity.survey is not None:
+        pass  # it has to answer our JOINs
     elif nodeid not in core.proc:
         add_proc(core, nodeid)
         enter_gather(core, gathering)
@@ -255,8 +278,12 @@ def _join(core: Core, frame: bytes, sender: str) -> None:
     core.stats.memb_join_rx += 1
     if join.ring_seq > core.token_ring_seq:
         core.token_ring_seq = join.ring_seq
+    connectivity = core.connectivity
+    if join.system_from != core.me:
+        connectivity.heard(join.system_from, core.now)
     if core.state is State.OPERATIONAL:
-        if not ignored_in_operational(core, join):
+        if not ignored_in_operational(core, join) and not connectivity.shuts_out_join(join, core.now):
+            connectivity.disturbed(join.system_from, core.now)
             process_join(core, join)
     elif core.state is State.GATHER:
         process_join(core, join)
@@ -281,7 +308,6 @@ def _join_while_forming(core: Core, join: wire.Join) -> None:
     if was is State.COMMIT:
         enter_gather(core, Gathering.JOIN_COMMIT)
         return
-    core.restore_old_ring()
     enter_gather(core, Gathering.JOIN_RECOVERY)
 
 
@@ -302,11 +328,13 @@ def _commit_token(core: Core, frame: bytes, sender: str) -> None:
     if not dispatch(core, Input.COMMIT_TOKEN):
         return
     if core.state is State.GATHER:
+        survey = core.connectivity.survey
+        if survey is not None and not may_accept(core, survey, token):
+            return
         if acceptable(core, token):
             enter_commit(core, token)
     elif core.state is State.COMMIT:
-        complete = token.memb_index == len(token.addr) and token.addr == core.new_memb
-        if token.ring_id == core.ring_id and complete:
+        if complete(core, token):
             enter_recovery(core, token)
     elif core.i_am_rep and not core.originated_orf and token.ring_id == core.ring_id:
         start_ring(core, first_token(core))
@@ -343,6 +371,7 @@ def _token_timeout(core: Core) -> None:
     elif core.state is State.GATHER:
         core.stats.gather_token_lost += 1
         core.log(LOG_DEBUG, f"The consensus timeout expired ({settings.consensus * 1000:.0f}ms).")
+        core.connectivity.attempt_lost(core.now)
         consensus_timeout(core)
         enter_gather(core, Gathering.CONSENSUS_EXPIRED)
         if core.stats.continuous_gather == CONTINUOUS_GATHER_WARNING + 1:
@@ -354,12 +383,13 @@ def _token_timeout(core: Core) -> None:
             )
     elif core.state is State.COMMIT:
         core.stats.commit_token_lost += 1
+        core.connectivity.attempt_lost(core.now)
         core.log(LOG_DEBUG, "The token was lost in the COMMIT state.")
         enter_gather(core, Gathering.TOKEN_LOST_COMMIT)
     else:
         core.stats.recovery_token_lost += 1
+        core.connectivity.attempt_lost(core.now)
         core.log(LOG_DEBUG, "The token was lost in the RECOVERY state.")
-        core.restore_old_ring()
         enter_gather(core, Gathering.TOKEN_LOST_RECOVERY)
 
 
@@ -384,7 +414,8 @@ def _hold_timeout(core: Core) -> None:
 def _join_timeout(core: Core) -> None:
     if dispatch(core, Input.JOIN_TIMEOUT):
         schedule_join(core)
-        core.arm(Timer.JOIN, core.settings.join)
+        surveying = core.connectivity.survey is not None
+        core.arm(Timer.JOIN, core.connectivity.pace if surveying else core.settings.join)
 
 
 def _send_join_timeout(core: Core) -> None:
@@ -398,7 +429,7 @@ def _consensus_timeout(core: Core) -> None:
 
 
 def _merge_timeout(core: Core) -> None:
-    if dispatch(core, Input.MERGE_TIMEOUT) and core.i_am_rep:
+    if dispatch(core, Input.MERGE_TIMEOUT) and core.connectivity.may_announce(core.i_am_rep, core.now):
         core.stats.memb_merge_detect_tx += 1
         head = wire.header(FrameType.MERGE_DETECT, core.me)
         core.broadcast(wire.MERGE_DETECT.pack(wire.MergeDetectFrame(head, core.me, core.ring_id)))

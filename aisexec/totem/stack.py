@@ -55,6 +55,12 @@ class Totem:
         """Frames and their senders' names, in order."""
         self._ring.receive(frames, now)
 
+    def without_stale(
+        self, frames: Sequence[tuple[bytes, str]], now: float
+    ) -> Sequence[tuple[bytes, str]]:
+        """See Ring."""
+        return self._ring.without_stale(frames, now)
+
     def handle_timer(self, now: float) -> None:
         """Run the timers that are due."""
         self._ring.handle_timer(now)
@@ -112,6 +118,10 @@ class Totem:
         frames = wire_size // (self._net_mtu - PACKET_HEAD.size - 16) + 1
         return self._core.slots_free() > frames
 
+    def frames_waiting(self) -> int:
+        """Frames in the send queue."""
+        return len(self._core.send_queue())
+
     def queue_fill(self) -> int:
         """Percent of the send queue in use."""
         core = self._core
@@ -130,6 +140,9 @@ class Totem:
         if self._joined:
             core.q_new.extendleft(reversed(core.interrupted.restart()))
             self._joined = False
+        # Receivers put together apart what comes from here on, so the rest of a message that is partly
+        # sent would be of no use to them.
+        core.q_new.extend(core.interrupted_trans.restart())
         core.q_new.extend(core.q_trans)
         core.q_trans.clear()
         self._assembly = self._regular
@@ -149,7 +162,10 @@ class Totem:
             # The rest of what those who left had begun may still be among the last old messages.
             self._left = change.left
             self._packer.flush()
-        self._joined = self._joined or bool(change.joined)
+        if change.joined:
+            self._joined = True
+            # Who joins has not seen its beginning (see aisexec.totem.interrupted).
+            self._core.q_trans.extendleft(reversed(self._core.interrupted_trans.restart()))
         self._upper.configuration(change)
 
     def recovered(self) -> None:

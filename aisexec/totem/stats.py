@@ -34,5 +34,17 @@ class Stats:
     consensus_timeouts: int = 0
     rx_msg_dropped: int = 0
     continuous_gather: int = 0
+    surveys: int = 0
+    """Memberships formed by asking who hears whom, because links are broken."""
+    exclusions: int = 0
+    """Times a node was left out of the ring, for a while, for links that are broken."""
+    excluded: int = 0
+    """Nodes left out at present."""
+    excluded_ignored: int = 0
+    """Frames of such nodes that were not listened to."""
+    broken_pairs: tuple[tuple[int, int], ...] = ()
+    """At the last survey: who speaks, and who does not hear it."""
+    broken_pairs_seen: int = 0
+    """Such directions since the start, each time it was new."""
     dropped: Counter[str] = field(default_factory=Counter)
     """Frames not used, by kind: truncated, magic, version, limit, nodeid, out of state ..."""

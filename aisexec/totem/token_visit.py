@@ -36,19 +36,23 @@ def token_arrived(core: Core, token: wire.OrfToken, sender: str) -> None:
     core.stats.orf_token_rx += 1
     if core.discard_token:
         return
-    _notice_idleness(core, token.seq)
-    holding = _decide_hold(core)
-    if core.state is State.COMMIT:
-        return
     if token.ring_id != core.ring_id:
-        _restart_heartbeat(core, holding)
+        core.stats.dropped["token of another ring"] += 1
         return
     if lte(token.token_seq, core.my_token_seq):
         return  # a retransmitted copy
+    if token.aru_addr != 0 and token.aru_addr not in _members(core):
+        # Only who lowered the aru raises it again: of a stranger's the ring would never get rid.
+        core.anomaly("nodeid", sender, f"token whose aru is held down by node {token.aru_addr}, no member")
+        return
     if lt(token.seq, core.my_aru) or distance(core.my_aru, token.seq) >= SORT_QUEUE_SIZE:
         detail = f"token with seq {token.seq:x}, out of the window behind {core.my_aru:x}"
         core.anomaly("seq_range", sender, detail)
         return
+    # Stock does this for every token. Then an old copy that comes late stops the hold timer of the
+    # representative, and the token it holds stays where it is until the retransmit timer finds it.
+    _notice_idleness(core, token.seq)
+    holding = _decide_hold(core)
     if core.state is State.OPERATIONAL:
         _release(core, token.aru)
     core.user.token_received()
@@ -70,6 +74,9 @@ def token_arrived(core: Core, token: wire.OrfToken, sender: str) -> None:
         holding = False
     _respect_queue_window(core, visit)
     _send_new(core, visit)
+    if holding and visit.seq != token.seq:
+        # No idle ring: stock keeps the token for a whole hold time, and what it could not send yet.
+        core.token_held = holding = False
     fcc, backlog = core.flow.account(fcc=token.fcc, backlog=token.backlog, queued=queued, sent=visit.sent)
     _update_aru(core, visit, last_aru)
     if core.aru_count > core.settings.fail_recv_const and visit.aru_addr == core.me:
@@ -92,6 +99,10 @@ def token_arrived(core: Core, token: wire.OrfToken, sender: str) -> None:
         tuple(wire.RtrItem(core.ring_id, seq) for seq in visit.rtr),
     )
     _pass_on(core, onward, holding)
+
+
+def _members(core: Core) -> tuple[int, ...]:
+    return core.new_memb if core.state is State.RECOVERY else core.memb
 
 
 def start_ring(core: Core, token: wire.OrfToken) -> None:
@@ -200,10 +211,10 @@ def _send_new(core: Core, visit: Visit) -> None:
         queue = core.recovery_q
     else:
         pending = core.send_queue()
+        open_message = core.interrupted_trans if core.waiting_trans_ack else core.interrupted
         while allowed and pending:
             payload, guarantee = pending.popleft()
-            if not core.waiting_trans_ack:
-                core.interrupted.sent(payload, guarantee)
+            open_message.sent(payload, guarantee)
             _send_frame(core, visit, wire.Encapsulated.PLAIN, payload, guarantee)
             allowed -= 1
         queue = core.regular_q

@@ -12,12 +12,12 @@ import struct
 from enum import IntEnum
 from typing import Annotated, Final, NamedTuple
 
+from aisexec.totem.foreign import PLAIN_MAGIC, name_format
 from aisexec.totem.limits import PROCESSOR_COUNT_MAX, RETRANSMIT_ENTRIES_MAX, RING_SEQ_MAX
 from aisexec.totem.types import RingId
 from ipc.layout import I32, U8, U16, U32, U64, Layout, Nested
 
 MAGIC: Final = 0xC070
-MAGIC_SWAPPED: Final = 0x70C0
 VERSION: Final = 3
 
 
@@ -275,13 +275,11 @@ def check_header(frame: bytes) -> FrameType:
     """The frame's type; raises FrameError on anything that is not ours."""
     if len(frame) < HEADER.size:
         raise FrameError("truncated", f"{len(frame)} bytes are too few for a header")
-    magic = frame[0] | frame[1] << 8
-    if magic != MAGIC:
-        if magic == MAGIC_SWAPPED:
-            raise FrameError("byte_order", "sent by a machine of the other byte order, not supported")
-        if magic == 0xFEFE or magic == 0xFFFF:
-            raise FrameError("version", f"sent by corosync 2 or older (magic {magic:#06x}), not compatible")
-        raise FrameError("magic", f"magic {magic:#06x} is not Totem's")
+    if frame[:2] != PLAIN_MAGIC:
+        kind, text = name_format(frame)
+        if kind == "sealed":
+            text += " while this node works without: configure all nodes alike"
+        raise FrameError(kind, text)
     if frame[2] != VERSION:
         raise FrameError("version", f"protocol version {frame[2]}, this node speaks {VERSION}")
     if frame[3] > FrameType.HOLD_CANCEL:

@@ -31,12 +31,15 @@ class Cluster:
 
     mix: `s` stock corosync, `a` aisexec, so `ssa` has node 3 as aisexec.
     directory: where logs, configurations and state of the nodes go.
+    network: to take instead of a new one; closed with the cluster.
     """
 
-    def __init__(self, mix: str, directory: Path, settings: Settings | None = None) -> None:
+    def __init__(
+        self, mix: str, directory: Path, settings: Settings | None = None, network: Network | None = None
+    ) -> None:
         self.mix = mix
         self.settings = settings or Settings()
-        self.network = Network(prefix())
+        self.network = network or Network(prefix())
         self.nodes: dict[int, Node] = {}
         self.faults: dict[int, Faults] = {}
         try:

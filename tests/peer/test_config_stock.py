@@ -31,6 +31,8 @@ class Case(NamedTuple):
     accepted: bool = True
     only_stock: str = ""
     """Why we refuse what corosync takes."""
+    only_ours: str = ""
+    """Why we take what corosync refuses."""
     aborts: bool = False
     """Corosync does not refuse it but dies of an assertion."""
 
@@ -87,8 +89,8 @@ CASES = [
     Case("crypto cipher unknown", "transport: udpu\ncrypto_cipher: 3des", accepted=False),
     Case("crypto hash unknown", "transport: udpu\ncrypto_hash: crc", accepted=False),
     Case("crypto cipher without hash", "transport: udpu\ncrypto_cipher: aes256", accepted=False),
-    Case("crypto hash with udpu", f"transport: udpu\ncrypto_hash: sha1\nkey: {'k' * 200}", accepted=False),
-    Case("secauth with udpu", "transport: udpu\nsecauth: on", accepted=False),
+    Case("crypto without a key", "transport: udpu\nsecauth: on\nkeyfile: /nowhere/authkey", accepted=False),
+    Case("key too short", f"transport: udpu\nsecauth: on\nkey: {'k' * 127}", accepted=False),
     Case("crypto model unknown", "transport: udpu\ncrypto_model: rot13", accepted=False),
     Case("compression unknown", "transport: udpu\nknet_compression_model: rar", accepted=False),
     Case("link mode unknown", "transport: udpu\nlink_mode: all", accepted=False),
@@ -186,6 +188,14 @@ CASES = [
     Case("value with colons and quotes", "transport: udpu\ncluster_name: \"a:b\" : c"),
     Case("no line end at the end", rest="logging {\n}"),
     # Differences.
+    Case("crypto hash with udpu", f"transport: udpu\ncrypto_hash: sha1\nkey: {'k' * 200}", accepted=False,
+         only_ours="corosync authenticates with knet only"),
+    Case("secauth with udp", f"transport: udp\ncluster_name: x\nsecauth: on\nkey: {'k' * 200}",
+         accepted=False, only_ours="corosync encrypts with knet only"),
+    Case("chacha20", f"transport: udpu\nsecauth: on\ncrypto_cipher: chacha20\nkey: {'k' * 200}",
+         accepted=False, only_ours="corosync does not know it"),
+    Case("crypto model of ours", "transport: udpu\ncrypto_model: pycryptodome", accepted=False,
+         only_ours="corosync does not know it"),
     Case("knet", "transport: knet", accepted=True, only_stock="knet is not served by this version"),
     Case("no transport", "", accepted=True, only_stock="it means knet"),
     Case("unknown key", "transport: udpu\ntokken: 5000", only_stock="a typing error would pass unseen"),
@@ -238,8 +248,8 @@ def test_same_verdict(case: Case, tmp_path: Path) -> None:
     ours = effective(loaded, this_machine(interface_addresses()))
     report = check_report(loaded)
     assert (stock.returncode == 0) == case.accepted, stock.stderr
-    assert (ours is not None) == (case.accepted and not case.only_stock), report
-    if not case.accepted:
+    assert (ours is not None) == (bool(case.only_ours) or (case.accepted and not case.only_stock)), report
+    if not case.accepted and not case.only_ours:
         expected = ExitCode.MAIN_CONFIG_READ if case.aborts else stock.returncode
         assert loaded.exit_code == expected, report + stock.stderr
         assert all(problem.where.line or problem.where.file == str(path) for problem in loaded.errors)

@@ -71,8 +71,19 @@ def log_in_no_directory(node: Node) -> None:
     replace(node, r" logfile: .*", " logfile: /nowhere/at/all")
 
 
-def encrypted(node: Node) -> None:
-    replace(node, r"version: 2", "version: 2\n    crypto_cipher: aes256\n    crypto_hash: sha256")
+def cipher_without_hash(node: Node) -> None:
+    replace(node, r"version: 2", "version: 2\n    crypto_cipher: aes256")
+
+
+def no_key(node: Node) -> None:
+    replace(node, r"version: 2", "version: 2\n    secauth: on\n    keyfile: /nowhere/authkey")
+
+
+def short_key(node: Node) -> None:
+    key = node.directory / "authkey"
+    key.write_bytes(bytes(127))
+    key.chmod(0o400)
+    replace(node, r"version: 2", f"version: 2\n    secauth: on\n    keyfile: {key}")
 
 
 def hold(node: Node, script: str) -> None:
@@ -105,7 +116,9 @@ CASES = [
     Case(wrong_value, r"corosync\.conf:\d+: totem\.token: 'soon'"),
     Case(no_file, r"corosync\.conf: can't read file"),
     Case(log_in_no_directory, r"corosync\.conf:\d+: can't open logfile '/nowhere/at/all'"),
-    Case(encrypted, r"corosync\.conf:\d+: .*crypto_cipher"),
+    Case(cipher_without_hash, r"corosync\.conf:\d+: crypto_cipher requires crypto_hash"),
+    Case(no_key, r"corosync\.conf:\d+: could not open key file /nowhere/authkey.*corosync-keygen"),
+    Case(short_key, r"corosync\.conf:\d+: could only read 1016 bits of minimum 1024 bits from .*/authkey"),
     Case(port_taken, r"5405.*in use"),
     Case(name_taken, r"IPC service 'cpg' is already served"),
 ]

@@ -34,6 +34,10 @@ class StageContext:
     def event(self, client: int, *parts: Buffer) -> None:
         self.events.append((client, b"".join(parts)))
 
+    def event_to_all(self, clients: Sequence[int], *parts: Buffer) -> None:
+        for client in clients:
+            self.event(client, *parts)
+
     def close(self, client: int, reason: str) -> None:
         self.closed.append((client, reason))
 

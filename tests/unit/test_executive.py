@@ -9,7 +9,7 @@ import pytest
 
 from aisexec.executive import (
     CloseClient,
-    Event,
+    Events,
     Executive,
     ExecutiveEffect,
     ExecutiveOptions,
@@ -184,8 +184,8 @@ def test_events_come_behind_what_caused_them() -> None:
     client = node.client()
     node.request(client, join_request(b"g", 101))
     node.turn()
-    mine = [e for e in node.effects if isinstance(e, Respond | Event)]
-    assert [type(e) for e in mine] == [Respond, Event]
+    mine = [e for e in node.effects if isinstance(e, Respond | Events)]
+    assert [type(e) for e in mine] == [Respond, Events]
 
 
 def test_requests_and_closing_of_unknown_clients_are_no_concern() -> None:

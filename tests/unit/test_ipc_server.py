@@ -17,6 +17,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
+from itertools import pairwise
 from pathlib import Path
 
 import gevent
@@ -42,6 +43,7 @@ from ipc.layouts import (
 from ipc.ringset import Credentials
 from ipc.server import Server
 from ipc.server_connection import Connection, process_name
+from ipc.stats import CutOff, Refusal
 from ipc.sweep import sweep
 from ipc.zerocopy import PREFIX, BufferTable
 
@@ -69,9 +71,12 @@ class Toy:
         self.refusal = 0
         self.seen: list[tuple[int, bytes]] = []
         self.batches: list[int] = []
+        self.batch = 0
         self.alive: dict[int, Connection] = {}
         self.closed_ids: list[int] = []
-        self.take: int | None = None
+        self.room: int | None = None
+        """Requests other than ECHO that still find room; None: all."""
+        self.refused = 0
 
     def admit(self, service: str, creds: Credentials) -> int:
         return self.refusal
@@ -83,19 +88,35 @@ class Toy:
         self.closed_ids.append(conn.id)
         del self.alive[conn.id]
 
-    def requests(self, batch: Sequence[tuple[Connection, bytes]]) -> int | None:
-        self.batches.append(len(batch))
-        for conn, message in batch if self.take is None else batch[: self.take]:
-            header = REQUEST_HEADER.unpack(message)
-            payload = message[REQUEST_HEADER.size :]
-            self.seen.append((conn.id, payload))
-            if header.id == ECHO:
-                conn.respond(RESPONSE_HEADER.pack(ResponseHeader(ECHO, 24 + len(payload), 1)) + payload)
-            elif header.id == EVENTS:
-                count, size = struct.unpack("<II", payload)
-                for number in range(count):
-                    conn.event(struct.pack("<I", number), bytes(size - 4))
-        return self.take
+    def request(self, conn: Connection, message: bytes) -> bool:
+        header = REQUEST_HEADER.unpack(message)
+        if self.room is not None and header.id != ECHO:
+            if self.room <= 0:
+                self.refused += 1
+                return False
+            self.room -= 1
+        payload = message[REQUEST_HEADER.size :]
+        self.seen.append((conn.id, payload))
+        self.batch += 1
+        if header.id == ECHO:
+            conn.respond(RESPONSE_HEADER.pack(ResponseHeader(ECHO, 24 + len(payload), 1)) + payload)
+        elif header.id == EVENTS:
+            count, size = struct.unpack("<II", payload)
+            for number in range(count):
+                conn.event(struct.pack("<I", number), bytes(size - 4))
+        self.work()
+        return True
+
+    def turn_over(self) -> None:
+        self.batches.append(self.batch)
+        self.batch = 0
+
+    def work(self) -> None:
+        """What a request costs beside."""
+
+    def numbers(self, conn: int = 1) -> list[int]:
+        """First payload words of a client's requests, in order of arrival."""
+        return [struct.unpack_from("<I", payload)[0] for id, payload in self.seen if id == conn]
 
 
 class Client:
@@ -229,6 +250,7 @@ def world() -> Iterator[World]:
             client.close()
         world.server.stop()
         assert os.listdir(world.run_dir) == []
+        assert world.server._queued_bytes == 0
     finally:
         world.server.stop()
         shutil.rmtree(world.run_dir)
@@ -310,6 +332,43 @@ def test_small_wishes_are_raised_and_huge_ones_refused(world: World) -> None:
     assert world.client(size=limits.MESSAGE_SIZE_MAX).error == 0
     assert world.client(size=limits.MESSAGE_SIZE_MAX + 1).error == -errno.EMSGSIZE
     assert world.client(size=0xFFFFFFFF).error == -errno.EMSGSIZE
+
+
+def test_no_process_takes_all_places(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(server_module, "CLIENTS_PER_PROCESS_MAX", 2)
+    assert [world.client().error for _ in range(3)] == [0, 0, -errno.EMFILE]
+    assert world.log_has("does it forget to disconnect?")
+    assert world.server.stats.refused == {Refusal.PROCESS: 1}
+    other = subprocess.Popen(
+        [sys.executable, "-c", DYING_CLIENT, SERVICE, "1"], stdin=subprocess.PIPE, stdout=subprocess.DEVNULL
+    )
+    until(lambda: len(world.toy.alive) == 3)
+    other.communicate()
+    until(lambda: len(world.toy.alive) == 2)
+    world.clients.pop(0).close()
+    until(lambda: len(world.toy.alive) == 1)
+    assert world.client().error == 0
+
+
+def test_few_are_let_in_at_a_time(world: World) -> None:
+    """Making the rings of many would keep the network waiting."""
+    sockets = [raw_connection() for _ in range(3 * limits.CONNECTIONS_PER_TURN)]
+    for sock in sockets:
+        sock.send(CONNECT_REQUEST.pack(ConnectRequest(-1, 24, 20000)))
+    opened: list[int] = []
+    original = world.server._end_turn
+
+    def end_turn() -> None:
+        opened.append(len(world.toy.alive))
+        original()
+
+    world.server._end_turn = end_turn  # type: ignore[method-assign]
+    until(lambda: len(world.toy.alive) == len(sockets))
+    steps = [after - before for before, after in pairwise([0, *opened])]
+    assert 0 < max(steps) <= limits.CONNECTIONS_PER_TURN
+    for sock in sockets:
+        sock.close()
+    until(lambda: not world.toy.alive)
 
 
 def test_full_memory_is_answered(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -628,6 +687,7 @@ def test_client_that_never_reads_is_closed(world: World, monkeypatch: pytest.Mon
     until(client.hung_up)
     assert len(world.toy.alive) == 1
     assert world.log_has("does not read events")
+    assert world.server.stats.cut_off == {CutOff.EVENTS: 1}
     assert other.call(b"x") == b"x"
     assert world.server._queued_bytes == 0
 
@@ -658,6 +718,7 @@ def test_responses_wait_for_room_and_have_a_limit(world: World) -> None:
         until(lambda: client.requests.pending() == 0 or client.hung_up())
     until(client.hung_up)
     assert world.log_has("does not read responses")
+    assert world.server.stats.cut_off == {CutOff.RESPONSES: 1}
 
 
 def test_event_longer_than_the_clients_ring(world: World) -> None:
@@ -670,52 +731,132 @@ def test_event_longer_than_the_clients_ring(world: World) -> None:
 # ---------------------------------------------------------------- flow control
 
 
-def test_level_stops_processing_but_not_the_detection_of_death(world: World) -> None:
-    first, second, other = world.client(), world.client(), world.client(SERVICE + "b")
+def test_level_is_told_to_the_clients_of_the_service(world: World) -> None:
+    first, other = world.client(), world.client(SERVICE + "b")
     world.server.set_flow_level(SERVICE, 2)
     assert first.requests.flow_level == 2
     assert other.requests.flow_level == 0
     late = world.client()
     assert late.requests.flow_level == 2
-    for client in (first, second):
-        client.send(request(ECHO, b"held"))
-    assert other.call(b"goes on") == b"goes on"
-    assert [payload for _, payload in world.toy.seen] == [b"goes on"]
-    second.close()
-    until(lambda: len(world.toy.alive) == 3)
+    assert late.call(b"questions are answered all the same") == b"questions are answered all the same"
     world.server.set_flow_level(SERVICE, 0)
     assert first.requests.flow_level == 0
-    assert first.response()[24:] == b"held"
     (stats,) = (conn.stats for conn in world.toy.alive.values() if conn.id == 1)
     assert (stats.flow_control, stats.flow_control_count) == (0, 2)
 
 
-def test_stopped_clients_cost_nothing(world: World) -> None:
+def numbered(client: Client, numbers: range, size: int = 4) -> None:
+    """Requests that need room, announced together."""
+    for number in numbers:
+        client.send(request(SILENT, struct.pack("<I", number).ljust(size, b"\0")), announce=False)
+    client.send_bytes(bytes(len(numbers)))
+
+
+def test_without_room_requests_wait_and_nothing_is_lost(world: World) -> None:
     client = world.client()
-    world.server.set_flow_level(SERVICE, 2)
-    client.send(request(ECHO))
-    until(lambda: world.server._paused)
-    before = time.process_time()
+    world.toy.room = 0
+    numbered(client, range(200))
+    until(lambda: world.server.stats.put_off == 1)
+    for room in (1, 7, 49, 50, 51, 200):
+        world.toy.room = room
+        world.server.resume()
+        until(lambda: world.server.stats.put_off > 1 or len(world.toy.seen) == 200)
+        world.server.stats.put_off = 1
+    until(lambda: len(world.toy.seen) == 200)
+    assert world.toy.numbers() == list(range(200))
+    assert world.connection().stats.overload > 1
+
+
+def test_who_waits_for_room_costs_nothing_and_is_missed_when_dead(world: World) -> None:
+    client, other = world.client(), world.client()
+    world.toy.room = 0
+    numbered(client, range(100))
+    numbered(other, range(100))
+    until(lambda: world.server.stats.put_off == 2)
+    before, refused = time.process_time(), world.toy.refused
     gevent.sleep(0.1)
     assert time.process_time() - before < 0.05
+    assert world.toy.refused == refused
+    client.close()
+    until(lambda: world.toy.closed_ids == [1])
+    world.toy.room = None
+    world.server.resume()
+    until(lambda: len(world.toy.seen) == 100)
+    assert world.toy.numbers(2) == list(range(100))
 
 
-def test_handler_may_take_a_part_of_a_batch(world: World) -> None:
-    client = world.client()
-    world.toy.take = 3
-    for number in range(200):
-        client.send(request(SILENT, struct.pack("<I", number)), announce=False)
-    client.sock.send(bytes(200))
-    until(lambda: len(world.toy.seen) > 20)
-    world.server.set_flow_level(SERVICE, 1)
-    gevent.sleep(0.01)
-    count = len(world.toy.seen)
-    gevent.sleep(0.01)
-    assert len(world.toy.seen) == count < 200
-    world.toy.take = None
-    world.server.set_flow_level(SERVICE, 0)
-    until(lambda: len(world.toy.seen) == 200)
-    assert [payload for _, payload in world.toy.seen] == [struct.pack("<I", n) for n in range(200)]
+def test_questions_of_others_are_answered_while_a_client_waits_for_room(world: World) -> None:
+    flooding, asking = world.client(), world.client()
+    world.toy.room = 0
+    numbered(flooding, range(50))
+    until(lambda: world.server.stats.put_off == 1)
+    for _ in range(10):
+        assert asking.call(b"x") == b"x"
+    assert world.toy.numbers(1) == []
+
+
+def test_who_got_nothing_comes_first_when_there_is_room_again(world: World) -> None:
+    flooding, modest = world.client(), world.client()
+    world.toy.room = 0
+    numbered(flooding, range(40))
+    until(lambda: world.server.stats.put_off == 1)
+    numbered(modest, range(1))
+    until(lambda: world.server.stats.put_off == 2)
+    order = []
+    for _ in range(3):
+        world.toy.room = 10
+        world.server.resume()
+        order.append([id for id, _ in world.toy.seen])
+        world.toy.seen.clear()
+    assert order == [[1] * 10, [2] + [1] * 9, [1] * 10]
+
+
+def test_few_are_asked_in_vain(world: World) -> None:
+    count = limits.REFUSALS_PER_TURN * 3
+    clients = [world.client() for _ in range(count)]
+    world.toy.room = 0
+    for client in clients:
+        numbered(client, range(2))
+    until(lambda: world.server.stats.put_off == count)
+    world.toy.refused = 0
+    world.server.resume()
+    assert world.toy.refused == limits.REFUSALS_PER_TURN
+    world.toy.room = 2 * count
+    world.server.resume()
+    assert sorted(world.toy.seen) == [(n, struct.pack("<I", k)) for n in range(1, count + 1) for k in (0, 1)]
+
+
+def test_little_is_kept_in_memory_without_room(world: World) -> None:
+    """What finds no room stays in the client's ring, whose size it chose itself."""
+    clients = [world.client() for _ in range(5)]
+    world.toy.room = 0
+    for client in clients:
+        numbered(client, range(40), 20_000)
+    until(lambda: world.server.stats.put_off == 5)
+    held = [sum(map(len, conn.held)) for conn in world.toy.alive.values()]
+    assert max(held) <= limits.READ_BYTES_MAX
+    assert sum(held) <= limits.READ_BYTES_MAX + 4 * limits.READ_BYTES_WITHOUT_ROOM
+    while len(world.toy.seen) < 200:
+        world.toy.room = 3
+        world.server.resume()
+        gevent.sleep(0.0005)
+    for id in range(1, 6):
+        assert world.toy.numbers(id) == list(range(40))
+
+
+def test_slow_requests_end_the_turn_but_not_the_order(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A client whose every request takes long does not keep the others from theirs."""
+    slow, quick = world.client(), world.client()
+    monkeypatch.setattr(world.toy, "work", lambda: time.sleep(limits.TURN_TIME))
+    numbered(slow, range(30))
+    numbered(quick, range(2))
+    until(lambda: len(world.toy.seen) == 32)
+    assert [id for id, _ in world.toy.seen][:5].count(2) == 2
+    assert world.toy.numbers(1) == list(range(30))
+    assert world.server.stats.turns_cut > 0
+    assert max(world.toy.batches) <= 2
 
 
 def test_handler_may_close_clients_and_flush_in_the_middle(
@@ -725,27 +866,27 @@ def test_handler_may_close_clients_and_flush_in_the_middle(
     doomed = {conn.id for conn in world.toy.alive.values() if conn.id in (1, 2)}
     seen: list[int] = []
 
-    def requests(batch: Sequence[tuple[Connection, bytes]]) -> int:
-        seen.extend(conn.id for conn, _ in batch)
-        assert all(conn.id in world.toy.alive for conn, _ in batch)
-        for conn in list(world.toy.alive.values()):
-            if conn.id in doomed:
-                conn.close("in the middle")
+    def refuse(conn: Connection, message: bytes) -> bool:
+        seen.append(conn.id)
+        assert conn.id in world.toy.alive
+        for other in list(world.toy.alive.values()):
+            if other.id in doomed:
+                other.close("in the middle")
         world.server.flush()
-        return 0
+        return False
 
-    monkeypatch.setattr(world.toy, "requests", requests)
+    monkeypatch.setattr(world.toy, "request", refuse)
     for client in clients:
         client.requests.write(request(ECHO))
     for client in clients:
         client.sock.send(b"\0")
     until(lambda: clients[0].hung_up() and clients[1].hung_up())
-    assert sorted(set(seen)) == [1, 2, 3, 4]
-    until(lambda: set(world.server._held) == {3, 4})
+    until(lambda: {3, 4} <= set(seen) <= {1, 3, 4})
     monkeypatch.undo()
-    until(lambda: clients[2].requests.pending() == 0 and clients[3].response())
+    world.server.resume()
     assert clients[2].response()
-    assert not world.server._held
+    assert clients[3].response()
+    assert not world.server._requests.stopped
 
 
 # ---------------------------------------------------------------- the end
@@ -758,7 +899,8 @@ def test_server_closes_a_client(world: World) -> None:
     until(client.hung_up)
     assert client.requests.ref_count == 0
     assert world.log_has("told so")
-    assert world.server.closed_count == 1
+    assert world.server.stats.closed == 1
+    assert world.server.stats.cut_off == {CutOff.RULES: 1}
 
 
 def test_requests_before_a_hang_up_are_taken(world: World) -> None:
@@ -788,20 +930,21 @@ def test_stop_closes_all_and_leaves_nothing() -> None:
     os.rmdir(world.run_dir)
 
 
-@pytest.mark.parametrize("door", ["opened", "requests", "closed"])
+@pytest.mark.parametrize("door", ["opened", "request", "turn_over", "closed"])
 def test_handler_may_stop_the_server(world: World, door: str, monkeypatch: pytest.MonkeyPatch) -> None:
     original = getattr(world.toy, door)
 
-    def stopping(*args: object) -> None:
-        original(*args)
+    def stopping(*args: object) -> object:
+        result = original(*args)
         world.server.stop()
+        return result
 
     other, client = world.client(SERVICE + "b"), world.client()
     monkeypatch.setattr(world.toy, door, stopping)
     pending = [raw_connection() for _ in range(3)]
     if door == "opened":
         pending[0].send(CONNECT_REQUEST.pack(ConnectRequest(-1, 24, 20000)))
-    elif door == "requests":
+    elif door in ("request", "turn_over"):
         client.send(request(ECHO))
     else:
         client.close()
@@ -881,7 +1024,8 @@ def test_two_hundred_connections_leave_nothing(world: World) -> None:
     assert len(os.listdir("/proc/self/fd")) == descriptors
     assert os.listdir(world.run_dir) == []
     assert resident_kib() - memory < 8192
-    assert not any((world.server._by_fd, world.server._waiting, world.server._held, world.server._paused))
+    assert not any((world.server._by_fd, world.server._waiting, world.server._by_process))
+    assert not world.server._requests.stopped
 
 
 # ---------------------------------------------------------------- zero copy
@@ -1054,9 +1198,10 @@ class Toy:
     def admit(self, service, creds): return 0
     def opened(self, conn): print("opened", flush=True)
     def closed(self, conn): print("closed", flush=True)
-    def requests(self, batch):
-        for conn, message in batch:
-            conn.respond(ANSWERS[struct.unpack_from("<i", message)[0]])
+    def request(self, conn, message):
+        conn.respond(ANSWERS[struct.unpack_from("<i", message)[0]])
+        return True
+    def turn_over(self): pass
 server = Server(gevent.get_hub().loop, ["cpg"], Toy(), log=lambda *_: None, run_dir=sys.argv[1])
 server.start()
 print("ready", flush=True)

@@ -1,0 +1,26 @@
+"""All counters of the executive as keys and numbers, named as in corosync's statistics map where it has them."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import fields, is_dataclass
+from typing import Any
+
+Item = tuple[str, int]
+
+
+def flatten(prefix: str, stats: Any) -> Iterator[Item]:
+    """Numbers of a dataclass of statistics, in its order; counters by kind get a key for each kind."""
+    assert is_dataclass(stats)
+    for field in fields(stats):
+        value = getattr(stats, field.name)
+        if isinstance(value, Counter):
+            yield from ((f"{prefix}.{field.name}.{_word(kind)}", n) for kind, n in sorted(value.items()))
+        elif isinstance(value, int):
+            yield f"{prefix}.{field.name}", value
+
+
+def _word(kind: object) -> str:
+    """Keys have no blanks."""
+    return str(kind).replace(" ", "_").lower()
