@@ -41,6 +41,9 @@ FAULT_KINDS: dict[str, dict[str, int]] = {
 }  # fmt: skip
 """Weights."""
 
+LARGE = 16
+"""Nodes above which a ring's JOINs are spread."""
+
 GROUPS = ("g", "h", "a-longer-name")
 
 
@@ -110,6 +113,8 @@ def _timeouts(draw: random.Random, nodes: int) -> dict[str, float]:
         "max_messages": float(draw.choice((17, 17, 5, 60))),
         "net_mtu": float(draw.choice((1410, 1410, 500, 8910))),
         "fail_recv_const": float(draw.choice((2500, 2500, 2500, 50))),
+        # As corosync.conf(5) advises for large rings, so that JOINs do not come in bursts.
+        "send_join": 0.08 if nodes > LARGE else 0.0,
     }
 
 

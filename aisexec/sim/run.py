@@ -20,7 +20,9 @@ from aisexec.totem.settings import Settings
 Checker = Callable[[History], None]
 
 EVENTS_MAX = 2_000_000
-"""Frames, timers and steps of one run; one that needs more does not come to rest."""
+"""Frames, timers and steps of one run of up to 16 nodes; one that needs more does not come to rest.
+
+Larger rings get more, as all talk to all while they gather."""
 
 SETTLE_ROUNDS = 12
 """Ring formations (token and consensus timeout each) that healing may take."""
@@ -123,7 +125,7 @@ class Simulation:
         options = ExecutiveOptions(votequorum=True, expected_votes=len(plan.nodes))
         self.plan = plan
         self.settings = settings
-        self.events_max = events_max
+        self.events_max = int(events_max * max(1.0, (len(plan.nodes) / 16) ** 2))
         self.network = Network(plan.nodes, plan.seed, settings, plan.network, options, traced=trace)
         self.conductor = Conductor(self.network, plan)
         self.conductor.schedule()

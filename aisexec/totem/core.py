@@ -42,6 +42,8 @@ class State(Enum):
     COMMIT = "COMMIT"
     RECOVERY = "RECOVERY"
 
+    __hash__ = object.__hash__  # members are single objects; Enum's own takes a call of Python code
+
 
 class Gathering(Enum):
     """Why a node entered GATHER: corosync's number and wording, for logs."""
@@ -125,6 +127,8 @@ class Core:
         self.my_last_seq = 0
         self.my_seq_unchanged = 0
         self.token_held = False
+        self.hold_cancels = 0
+        """Received since the token was here."""
         self.aru_count = 0
         self.flow = FlowControl()
         self.last_token_frame = b""

@@ -54,6 +54,8 @@ class Input(Enum):
     CONSENSUS_TIMEOUT = auto()
     MERGE_TIMEOUT = auto()
 
+    __hash__ = object.__hash__  # members are single objects; Enum's own takes a call of Python code
+
 
 class Ring:
     """One node's protocol machine."""
@@ -346,6 +348,12 @@ def _hold_cancel(core: Core, frame: bytes, sender: str) -> None:
     if cancel.ring_id != core.ring_id or not dispatch(core, Input.HOLD_CANCEL):
         return
     core.my_seq_unchanged = 0
+    core.hold_cancels += 1
+    if core.hold_cancels > len(core.memb) + len(core.new_memb):
+        # More than everybody together has reason to send before the token's next visit. Stock answers
+        # each of a flood with a token.
+        core.stats.dropped["HOLD_CANCEL too often"] += 1
+        return
     if core.i_am_rep and core.state in (State.OPERATIONAL, State.RECOVERY):
         core.timers.stop(Timer.HOLD)
         _token_retransmit_timeout(core)

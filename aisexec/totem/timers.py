@@ -20,6 +20,8 @@ class Timer(Enum):
     PAUSE = "pause"
     DOWNCHECK = "downcheck"
 
+    __hash__ = object.__hash__  # members are single objects; Enum's own takes a call of Python code
+
 
 class Timers:
     """Deadlines in seconds; at most one of each kind."""

@@ -199,6 +199,22 @@ def test_long_frames_take_no_more_memory_than_a_window_of_ours() -> None:
     net.settle([1, 2])
 
 
+def test_a_flood_of_hold_cancels_finds_no_echo() -> None:
+    net = Network([1, 2, 3])
+    net.start()
+    net.settle([1, 2, 3])
+    node = net.nodes[1]
+    core = node.totem._core
+    cancel = wire.HoldCancelFrame(wire.header(wire.FrameType.HOLD_CANCEL, 77), core.ring_id)
+    sent = core.stats.orf_token_tx
+    node.totem.receive([(wire.HOLD_CANCEL.pack(cancel), "10.0.0.66")] * 1000, net.now)
+    assert core.stats.orf_token_tx - sent <= 6
+    node.carry_out()
+    node.submit(b"still heard")
+    assert net.run_until(lambda: any(e[0] == "D" for e in net.nodes[3].app.history), net.now + 10)
+    net.settle([1, 2, 3])
+
+
 def test_messages_of_strangers_are_not_kept() -> None:
     net = Network([1, 2])
     net.start()

@@ -38,6 +38,9 @@ def check(history: History) -> None:
 def _compare(
     ring: RingId, in_pieces: set[int], first: Membership, one: Segment, other: Membership, two: Segment
 ) -> None:
+    if not (one.whole and two.whole):
+        _compare_ends(ring, in_pieces, first, one, other, two)
+        return
     if (one.synchronised_at < 0) != (two.synchronised_at < 0):
         raise Violation(PROPERTY, f"{first} is in step in ring {ring} and {other} is not, or the reverse")
     left, right = one.seen, two.seen
@@ -59,6 +62,24 @@ def _compare(
         f"in ring {ring} {first} gets {shown[0]} where {other} gets {shown[1]}",
         evidence,
     )
+
+
+def _compare_ends(
+    ring: RingId, in_pieces: set[int], first: Membership, one: Segment, other: Membership, two: Segment
+) -> None:
+    """From where the later one joined they see the same."""
+    left, right = (
+        [content(entry) for entry in segment.seen if not _is_one_of(entry, in_pieces)]
+        for segment in (one, two)
+    )
+    length = len(right) if one.whole or (not two.whole and len(right) <= len(left)) else len(left)
+    if left[len(left) - length :] != right[len(right) - length :] or length > min(len(left), len(right)):
+        raise Violation(
+            PROPERTY,
+            f"in ring {ring} {first} and {other} do not see the same from where the later one joined"
+            f" ({len(left)} and {len(right)} messages and views)",
+            tuple(segment.seen[-1] for segment in (one, two) if segment.seen),
+        )
 
 
 def _is_one_of(seen: Seen, messages: set[int]) -> bool:

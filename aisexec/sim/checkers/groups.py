@@ -49,7 +49,7 @@ class Membership:
 
 @dataclass(slots=True)
 class Segment:
-    """What a program saw in one ring of its node, while a member of its group from begin to end."""
+    """What a program saw in one ring of its node, up to the installation of the next."""
 
     base: tuple[object, ...]
     """The rings since the last one in which the services were in step, which is the first of them."""
@@ -57,6 +57,8 @@ class Segment:
     synchronised_at: int
     """Place in `seen` at which they were in step again; -1: never in this ring."""
     follower: RingId
+    whole: bool
+    """A member of its group from the begin of the ring; otherwise it joined in it."""
 
 
 def memberships(history: History) -> list[Membership]:
@@ -96,7 +98,7 @@ def memberships(history: History) -> list[Membership]:
 
 
 def segments(membership: Membership) -> dict[RingId, Segment]:
-    """By ring; only whole ones, from the installation of a ring to that of the next."""
+    """By ring; not the last one, which has no end."""
     result: dict[RingId, Segment] = {}
     whole = False
     base: tuple[object, ...] = (membership.key,)
@@ -105,8 +107,8 @@ def segments(membership: Membership) -> dict[RingId, Segment]:
     at = -1
     for step in membership.steps:
         if isinstance(step, Reached) and not step.synchronised:
-            if whole and ring is not None:
-                result[ring] = Segment(base, seen, at, step.ring)
+            if ring is not None and (whole or seen):
+                result[ring] = Segment(base, seen, at, step.ring, whole)
             if at >= 0:
                 base = (ring,)
             elif ring is not None:
