@@ -19,8 +19,9 @@ FOUND = {
         20695,
         21069,  # a message in pieces, and a newcomer that had not seen the first of them
         21422,
+        5728,  # checkers took rings of a node without its disk for older ones
     ),
-    "storm": (36,),  # a node without its disk used a ring id again
+    "storm": (36, 53),  # a node without its disk used a ring id again
 }
 """Seeds that once failed."""
 

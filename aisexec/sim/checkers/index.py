@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from dataclasses import dataclass, field
 
 from aisexec.sim.history import (
@@ -19,6 +19,10 @@ from aisexec.totem.types import RingId
 
 Message = tuple[int, int]
 """Sender's nodeid and number of the message."""
+
+RingKey = tuple[RingId, tuple[int, ...], Life | None, int]
+"""A ring as nobody can mistake it: id, members, for a ring of one the life, and how often its
+representative had lost its disk: then it cannot know which ids it has used."""
 
 
 @dataclass(slots=True)
@@ -40,6 +44,7 @@ class Passage:
     """Delivered in the transitional configuration."""
     follower: RingId | None = None
     """The regular configuration installed next; None: the life or the run ended here."""
+    follower_key: RingKey | None = None
     submitted: list[Submitted] = field(default_factory=list)
 
     @property
@@ -53,8 +58,7 @@ class Index:
     """By life, and by ring."""
 
     passages: dict[Life, list[Passage]]
-    rings: dict[tuple[RingId, Life | None], list[Passage]]
-    """Rings of one are told apart by life: a node that has lost its disk may use their ids again."""
+    rings: dict[RingKey, list[Passage]]
     ended: dict[Life, Ended]
     started: dict[Life, Started]
     unique: dict[int, Submitted]
@@ -74,6 +78,8 @@ def _make(history: History) -> Index:
     started: dict[Life, Started] = {}
     unique: dict[int, Submitted] = {}
     several: set[int] = set()
+    rings: dict[RingKey, list[Passage]] = defaultdict(list)
+    losses: Counter[int] = Counter()
     for record in history.records:
         if isinstance(record, Delivered):
             passage = passages[record.life][-1]
@@ -90,17 +96,16 @@ def _make(history: History) -> Index:
             passages[record.life][-1].transitional = record
         elif isinstance(record, Regular):
             mine = passages[record.life]
-            mine[-1].follower = record.ring
+            alone = record.life if len(record.members) == 1 else None
+            key = (record.ring, record.members, alone, losses[record.ring.rep])
+            mine[-1].follower, mine[-1].follower_key = record.ring, key
             mine.append(Passage(record.life, record.ring, record.members, record.at))
+            rings[key].append(mine[-1])
         elif isinstance(record, Ended):
             ended[record.life] = record
+            losses[record.life[0]] += record.how == "lost"
     for message in several:
         del unique[message]
-    rings: dict[tuple[RingId, Life | None], list[Passage]] = defaultdict(list)
-    for mine in passages.values():
-        for passage in mine:
-            if passage.ring is not None:
-                rings[passage.ring, passage.life if len(passage.members) == 1 else None].append(passage)
     return Index(passages, dict(rings), ended, started, unique)
 
 

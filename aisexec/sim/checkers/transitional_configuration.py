@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import itertools
 
-from aisexec.sim.checkers.index import Index, Passage, index, name
+from aisexec.sim.checkers.index import Passage, RingKey, index, name
 from aisexec.sim.history import History, Regular, Transitional, Violation
 
 PROPERTY = "transitional configuration"
@@ -19,14 +19,14 @@ def check(history: History) -> None:
         return
     _check_order(history)
     indexed = index(history)
-    before: dict[tuple[object, int], Passage] = {}
+    before: dict[tuple[RingKey, int], Passage] = {}
     for passages in indexed.passages.values():
         for passage in passages:
-            if passage.follower is not None:
-                before[passage.follower, passage.life[0]] = passage
+            if passage.follower_key is not None:
+                before[passage.follower_key, passage.life[0]] = passage
     for passages in indexed.passages.values():
         for passage, follower in itertools.pairwise(passages):
-            _check_content(indexed, before, passage, follower)
+            _check_content(before, passage, follower)
 
 
 def _check_order(history: History) -> None:
@@ -48,7 +48,7 @@ def _check_order(history: History) -> None:
 
 
 def _check_content(
-    indexed: Index, before: dict[tuple[object, int], Passage], passage: Passage, follower: Passage
+    before: dict[tuple[RingKey, int], Passage], passage: Passage, follower: Passage
 ) -> None:
     announced = passage.transitional
     assert announced is not None
@@ -65,7 +65,8 @@ def _check_content(
             (announced,),
         )
     for nodeid in follower.members:
-        other = before.get((follower.ring, nodeid))
+        assert passage.follower_key is not None
+        other = before.get((passage.follower_key, nodeid))
         if other is None or nodeid == passage.life[0]:
             continue  # it never installed that ring
         together = other.ring == passage.ring

@@ -18,7 +18,7 @@ def check(history: History) -> None:
     """All that share a ring and the one installed next."""
     if history.corrupted:
         return
-    for (ring, _), passages in index(history).rings.items():
+    for (ring, *_), passages in index(history).rings.items():
         by_follower: dict[RingId, Passage] = {}
         for passage in passages:
             if passage.follower is None:
