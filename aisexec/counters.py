@@ -1,4 +1,4 @@
-"""All counters of the executive as keys and numbers, named as in corosync's statistics map where it has them."""
+"""All counters of the executive as keys and numbers, named as in corosync's map where it has them."""
 
 from __future__ import annotations
 
@@ -19,6 +19,8 @@ def flatten(prefix: str, stats: Any) -> Iterator[Item]:
             yield from ((f"{prefix}.{field.name}.{_word(kind)}", n) for kind, n in sorted(value.items()))
         elif isinstance(value, int):
             yield f"{prefix}.{field.name}", value
+        elif isinstance(value, tuple):  # what is so at present
+            yield from ((f"{prefix}.{field.name}.{'_'.join(map(str, entry))}", 1) for entry in value)
 
 
 def _word(kind: object) -> str:

@@ -39,10 +39,10 @@ REFUSALS_PER_TURN: Final = 8
 # Event bytes kept in memory for a client that does not empty its ring.  A single-threaded client that
 # sends a long fragmented message cannot dispatch meanwhile, so this is far above one message.
 EVENT_QUEUE_BYTES_MAX: Final = 64 * 1024 * 1024
-# Bookkeeping of a queued event, so that tiny events count too.
-EVENT_QUEUE_OVERHEAD: Final = 128
-# All clients together: beyond it the one with the longest queue is closed.
-EVENT_QUEUE_TOTAL_BYTES_MAX: Final = 512 * 1024 * 1024
+# Bookkeeping of a queued event or response, so that tiny ones count too.
+QUEUE_OVERHEAD: Final = 128
+# Events and responses of all clients together: beyond it the client for which most waits is closed.
+QUEUES_TOTAL_BYTES_MAX: Final = 512 * 1024 * 1024
 # A client that takes event bytes off its socket is noticed; one that frees ring space in another way
 # is looked at again from a timer.
 EVENT_RETRY_MIN: Final = 0.001
@@ -63,7 +63,9 @@ BUFFERS_MAX: Final = 8192
 # Connections accepted in one turn; accepting rests that long when the system is out of descriptors.
 ACCEPTS_PER_TURN: Final = 64
 # Clients let in (or refused) in one turn: making three rings of a megabyte takes the kernel a while.
-CONNECTIONS_PER_TURN: Final = 4
+CONNECTIONS_PER_TURN: Final = 1
+# Seconds a turn may take to close clients, one at least: the kernel is slow to take the rings back, too.
+CLOSING_TIME: Final = 0.001
 ACCEPT_PAUSE: Final = 0.2
 
 # Name of a client's process in the statistics.

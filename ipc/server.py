@@ -22,17 +22,18 @@ from ipc.handshake import Handshake, HandshakeError
 from ipc.limits import (
     CLIENTS_MAX,
     CLIENTS_PER_PROCESS_MAX,
-    EVENT_QUEUE_TOTAL_BYTES_MAX,
+    CLOSING_TIME,
     EVENT_RETRIES_PER_TURN,
     EVENT_RETRY_MAX,
     EVENT_RETRY_MIN,
-    TURN_TIME,
+    QUEUES_TOTAL_BYTES_MAX,
 )
 from ipc.ratelimit import DEBUG, ERROR, WARNING, LimitedLog, Log
 from ipc.requests import Requests
 from ipc.ringset import Credentials, RingSet
 from ipc.server_connection import DISCONNECTED, Connection
 from ipc.stats import CutOff, Refusal, ServerStats
+from ipc.zerocopy import BufferCount
 
 HUNG_UP = select.EPOLLHUP | select.EPOLLERR | select.EPOLLRDHUP
 LOOP_READ = 1  # libev's EV_READ
@@ -107,6 +108,7 @@ class Server:
         self._sysv = sysv
         self._run_dir = run_dir
         self.stats = ServerStats()
+        self.buffers = BufferCount()
         self.connections: dict[int, Connection] = {}
         self._by_process: Counter[int] = Counter()
         self._requests = Requests(handler, self._set_interest, self.stats)
@@ -249,14 +251,16 @@ class Server:
             self._close_doomed()
 
     def _close_doomed(self) -> None:
-        """As many as the time of a turn allows: the kernel takes a millisecond to free three rings."""
+        """As many as there is time for; the others in the next turns."""
         if self._closing or CLOSE_MORE in self._timers:
             return  # the handler flushes, too, when it is told of one that is closed
-        deadline = monotonic() + TURN_TIME
+        deadline = monotonic() + CLOSING_TIME
         self._closing = True
         try:
-            while self._doomed and monotonic() < deadline:
+            while self._doomed:
                 self._close(self._doomed.popleft())
+                if monotonic() >= deadline:
+                    break
         finally:
             self._closing = False
         if self._doomed:
@@ -311,13 +315,10 @@ class Server:
             self._space.register(conn.fd, select.EPOLLOUT | select.EPOLLET)
             self._retry_after = EVENT_RETRY_MIN
             self.after("retry", self._retry_after, self._retry_all)
-        if self._queued_bytes > EVENT_QUEUE_TOTAL_BYTES_MAX:
-            worst = max(self._waiting.values(), key=lambda c: c.queue_bytes if c.doomed is None else -1)
-            worst.close(
-                f"{self._queued_bytes} bytes of events wait for all clients, most for this one",
-                CutOff.ALL_EVENTS,
-            )
-            worst.drop_events()
+        if self._queued_bytes > QUEUES_TOTAL_BYTES_MAX:
+            worst = max(self._waiting.values(), key=lambda c: c.waiting_bytes)
+            worst.close(f"{self._queued_bytes} bytes wait for all clients, most for this one", CutOff.ALL)
+            worst.drop_queues()
 
     def shrank_queue(self, size: int) -> None:
         """`size` bytes less wait."""

@@ -12,14 +12,14 @@ from ipc._ring import RingError
 from ipc.layout import Buffer
 from ipc.limits import (
     EVENT_QUEUE_BYTES_MAX,
-    EVENT_QUEUE_OVERHEAD,
     PROCESS_NAME_MAX,
+    QUEUE_OVERHEAD,
     RESPONSE_QUEUE_BYTES_MAX,
     WRITE_PARTS_MAX,
 )
 from ipc.ringset import Credentials, RingSet
 from ipc.stats import ConnectionStats, CutOff
-from ipc.zerocopy import BufferTable
+from ipc.zerocopy import BufferCount, BufferTable
 
 # An event is announced by one byte on the socket; its value means nothing.
 ANNOUNCEMENT = memoryview(bytes(4096))
@@ -29,6 +29,8 @@ SEND_FLAGS = socket.MSG_NOSIGNAL | socket.MSG_DONTWAIT
 
 class Owner(Protocol):
     """What a connection tells its server; nothing of it acts before the end of the turn."""
+
+    buffers: BufferCount
 
     def owes_bytes(self, conn: Connection) -> None: ...
     def is_doomed(self, conn: Connection) -> None: ...
@@ -156,16 +158,22 @@ class Connection:
             self.cut_off = cut_off
             self._owner.is_doomed(self)
 
-    def drop_events(self) -> None:
-        """Give back the memory of events that wait; for a connection that is to be closed."""
-        self._owner.shrank_queue(self.queue_bytes)
+    @property
+    def waiting_bytes(self) -> int:
+        """Of events and responses that wait in memory."""
+        return self.queue_bytes + self._responses_bytes
+
+    def drop_queues(self) -> None:
+        """Give back the memory of what waits; for a connection that is to be closed."""
+        self._owner.shrank_queue(self.waiting_bytes)
         self._queue.clear()
-        self.queue_bytes = 0
+        self._responses.clear()
+        self.queue_bytes = self._responses_bytes = 0
 
     def open_buffer(self, path: str, size: int) -> int:
         """Take over a zero-copy buffer the client made; its cookie.  Raises OSError: refuse the client."""
         if self._buffers is None:
-            self._buffers = BufferTable(self.creds.uid)
+            self._buffers = BufferTable(self.creds.uid, self._owner.buffers)
         return self._buffers.open(path, size)
 
     def read_buffer(self, cookie: int, offset: int, size: int) -> bytes:
@@ -233,8 +241,7 @@ class Connection:
 
     def free(self) -> None:
         """Release socket, buffers and shared memory; raises OSError if the directory stays."""
-        self.drop_events()
-        self._responses.clear()
+        self.drop_queues()
         self.held.clear()
         if self._buffers is not None:
             self._buffers.close()
@@ -247,17 +254,18 @@ class Connection:
         self.close(f"{error.strerror} in {error.filename}", CutOff.RINGS)
 
     def _queue_response(self, message: bytes) -> None:
-        if self._responses_bytes + len(message) > RESPONSE_QUEUE_BYTES_MAX:
+        size = len(message) + QUEUE_OVERHEAD
+        if self._responses_bytes + size > RESPONSE_QUEUE_BYTES_MAX:
             self.close(f"does not read responses: {self._responses_bytes} bytes wait", CutOff.RESPONSES)
             return
         self.stats.send_retries += 1
-        self._responses_bytes += len(message)
+        self._responses_bytes += size
         self._responses.append(message)
-        self._owner.has_queue(self, 0)
+        self._owner.has_queue(self, size)
 
     def _queue_event(self, parts: Sequence[Buffer]) -> None:
         message = b"".join(parts)
-        size = len(message) + EVENT_QUEUE_OVERHEAD
+        size = len(message) + QUEUE_OVERHEAD
         if self.queue_bytes + size > EVENT_QUEUE_BYTES_MAX:
             waiting = f"{len(self._queue)} events, {self.queue_bytes} bytes wait"
             self.close(f"does not read events: {waiting}", CutOff.EVENTS)
@@ -270,12 +278,14 @@ class Connection:
         self._owner.has_queue(self, size)
 
     def _retry_responses(self) -> bool:
-        progress = False
+        before = self._responses_bytes
         while self._responses and self._response_ring.write(self._responses[0]):
-            self._responses_bytes -= len(self._responses.popleft())
+            self._responses_bytes -= len(self._responses.popleft()) + QUEUE_OVERHEAD
             self.stats.responses += 1
-            progress = True
-        return progress
+        if before == self._responses_bytes:
+            return False
+        self._owner.shrank_queue(before - self._responses_bytes)
+        return True
 
     def _retry_events(self) -> bool:
         stats = self.stats
@@ -286,7 +296,7 @@ class Connection:
                 stats.send_retries += 1
                 break
             self._queue.popleft()
-            self.queue_bytes -= len(message) + EVENT_QUEUE_OVERHEAD
+            self.queue_bytes -= len(message) + QUEUE_OVERHEAD
             stats.dispatched += 1
             stats.queued -= 1
             stats.sent += 1

@@ -15,7 +15,7 @@ class CutOff(StrEnum):
     RINGS = "spoiled its rings"
     EVENTS = "does not read events"
     RESPONSES = "does not read responses"
-    ALL_EVENTS = "most events of all when too many wait"
+    ALL = "most of all when too much waits for all"
 
 
 class Refusal(StrEnum):

@@ -14,7 +14,12 @@ import struct
 from contextlib import suppress
 
 from ipc._ring import SharedMap
-from ipc.limits import BUFFER_BYTES_PER_CLIENT_MAX, BUFFER_SIZE_MAX, BUFFERS_PER_CLIENT_MAX
+from ipc.limits import (
+    BUFFER_BYTES_PER_CLIENT_MAX,
+    BUFFER_SIZE_MAX,
+    BUFFERS_MAX,
+    BUFFERS_PER_CLIENT_MAX,
+)
 
 DIRECTORIES = ("/dev/shm", "/var/run", "/run")
 PREFIX = "corosync_zerocopy-"
@@ -59,13 +64,23 @@ def _take_file(path: str, size: int, uid: int) -> int:
     return fd
 
 
+class BufferCount:
+    """How many buffers all clients have open."""
+
+    __slots__ = ("open",)
+
+    def __init__(self) -> None:
+        self.open = 0
+
+
 class BufferTable:
-    """The zero-copy buffers of one client, by cookie."""
+    """The zero-copy buffers of one client, by cookie; `count` is what all clients share."""
 
-    __slots__ = ("_bytes", "_maps", "_next", "_uid")
+    __slots__ = ("_bytes", "_count", "_maps", "_next", "_uid")
 
-    def __init__(self, uid: int) -> None:
+    def __init__(self, uid: int, count: BufferCount) -> None:
         self._uid = uid
+        self._count = count
         self._maps: dict[int, SharedMap] = {}
         self._bytes = 0
         self._next = 1
@@ -79,6 +94,8 @@ class BufferTable:
             raise BufferError(errno.E2BIG, f"buffer of {size} bytes, limit {BUFFER_SIZE_MAX}", path)
         if len(self._maps) >= BUFFERS_PER_CLIENT_MAX or self._bytes + size > BUFFER_BYTES_PER_CLIENT_MAX:
             raise BufferError(errno.EMFILE, f"{len(self._maps)} buffers of {self._bytes} bytes open", path)
+        if self._count.open >= BUFFERS_MAX:
+            raise BufferError(errno.EMFILE, f"{BUFFERS_MAX} buffers of all clients are open", path)
         fd = _take_file(path, size, self._uid)
         try:
             mapping = SharedMap(fd, size)
@@ -89,6 +106,7 @@ class BufferTable:
         self._next += 1
         self._maps[cookie] = mapping
         self._bytes += size
+        self._count.open += 1
         return cookie
 
     def read(self, cookie: int, offset: int, size: int) -> bytes:
@@ -103,12 +121,14 @@ class BufferTable:
         """Unmap; raises KeyError."""
         mapping = self._maps.pop(cookie)
         self._bytes -= mapping.size
+        self._count.open -= 1
         mapping.close()
 
     def close(self) -> None:
         """Unmap all."""
         for mapping in self._maps.values():
             mapping.close()
+        self._count.open -= len(self._maps)
         self._maps.clear()
         self._bytes = 0
 

@@ -17,6 +17,9 @@ KEY_PATH_MAX = 254
 SYNTAX_ERRORS_MAX = 100
 """Errors kept of one file, so that a wrong file (an executable, say) gives a bounded report."""
 
+SUGGESTIONS_MAX = 500
+"""Problems after which unknown names are not compared with the known ones any more, which takes a while."""
+
 UIDGID_FILES_MAX = 1024
 """Files read from uidgid.d."""
 

@@ -14,6 +14,7 @@ from configobj.validate import ValidateError, Validator
 
 from aisexec.config.grammar import Item, Section
 from aisexec.config.kinds import CHECKS, REPEATED, BadValueError
+from aisexec.config.limits import SUGGESTIONS_MAX
 from aisexec.config.problems import Problems, Where
 from aisexec.exit_codes import ExitCode
 
@@ -124,8 +125,17 @@ def suggestion(name: str, known: list[str]) -> str:
     nearest = difflib.get_close_matches(name, known, n=1, cutoff=0.6)
     if nearest:
         return f"did you mean {nearest[0]!r}?"
-    home = next((info.section for info in keys() if info.key == name), None)
+    home = _homes().get(name)
     return f"it belongs in section {home}" if home else "remove it"
+
+
+@cache
+def _homes() -> dict[str, str]:
+    """The first section that has a key of that name."""
+    homes: dict[str, str] = {}
+    for info in keys():
+        homes.setdefault(info.key, info.section)
+    return homes
 
 
 def _repeated(spec: Any) -> bool:
@@ -175,7 +185,12 @@ def _arrange_item(
     else:
         what = f"unknown key {key!r} in section {path}" if path else f"unknown key {key!r}"
         known = [name for name in spec.scalars if name != MANY_KEYS]
-        write = "write it as a section" if key in spec.sections else suggestion(key, known)
+        if key in spec.sections:
+            write = "write it as a section"
+        elif len(problems.found) < SUGGESTIONS_MAX:
+            write = suggestion(key, known)
+        else:
+            write = "remove it"
         problems.error(item.where, what, write, _exit_code(path))
         return
     values.items.append(item)
@@ -202,7 +217,9 @@ def _section_spec(name: str, section: Section, spec: Any, problems: Problems) ->
         problems.error(section.where, f"{section.path} is a key, not a section", f"write '{name}: value'")
         return None
     known = [known for known in spec.sections if known != MANY]
-    nearest = difflib.get_close_matches(name, known, n=1, cutoff=0.75)
+    nearest = None
+    if len(problems.found) < SUGGESTIONS_MAX:
+        nearest = difflib.get_close_matches(name, known, n=1, cutoff=0.75)
     if nearest:
         problems.error(section.where, f"unknown section {section.path!r}", f"did you mean {nearest[0]!r}?")
     elif section.path != name:

@@ -23,6 +23,8 @@ from aisexec.net.keys import Keys, SessionKeys
 from aisexec.net.limits import (
     CHALLENGE_LIFETIME,
     CLOSED_SESSIONS_MAX,
+    DERIVATION_INTERVAL,
+    DERIVATIONS_MAX,
     HANDSHAKE_INTERVAL,
     REPEATED_AGE_MAX,
     SILENCE_ASKED,
@@ -73,6 +75,8 @@ class Verdict(Enum):
     """Genuine, of a session that has yet to prove (or to prove anew) that it is alive."""
     HANDSHAKE = "handshake"
     """Genuine, and meant for this layer."""
+    UNREAD = "unread"
+    """Of an unknown session, when too many of these have been looked at in this moment."""
 
 
 class _Peer:
@@ -129,6 +133,8 @@ class Sealer:
         self._last_frame = b""
         self._last_at = _LONG_AGO
         self._proven = proven
+        self._derivations = 0
+        self._derivations_since = float("-inf")
 
     # Sending.
 
@@ -168,6 +174,8 @@ class Sealer:
         window = peer.window
         if not window.is_new(counter, now):
             return Verdict.REPLAYED
+        if not keys.has_key(purpose, counter) and not self._may_derive(now):
+            return Verdict.UNREAD
         data = keys.open(purpose, counter, header, datagram[HEADER_SIZE:])
         if data is None:
             return Verdict.ALTERED
@@ -181,11 +189,21 @@ class Sealer:
     def _open_unknown(self, peer: _Peer, head: SealedHeader, datagram: bytes, now: float) -> Verdict:
         if head.session in peer.closed:
             return Verdict.OUTDATED
+        if not self._may_derive(now):
+            return Verdict.UNREAD
         keys = SessionKeys(self._all_keys, head.sender, head.session)
         data = keys.open(head.purpose, head.counter, datagram[:HEADER_SIZE], datagram[HEADER_SIZE:])
         if data is None:
             return Verdict.INVALID
         return self._unproven(peer, head, keys, data, now)
+
+    def _may_derive(self, now: float) -> bool:
+        """Deriving a key costs more than anything else that a stranger can make us do."""
+        if now - self._derivations_since >= DERIVATION_INTERVAL:
+            self._derivations_since = now
+            self._derivations = 0
+        self._derivations += 1
+        return self._derivations <= DERIVATIONS_MAX
 
     def _unproven(
         self, peer: _Peer, head: SealedHeader, keys: SessionKeys, data: bytes, now: float
@@ -229,6 +247,7 @@ class Sealer:
     def _prove(self, peer: _Peer, head: SealedHeader, keys: SessionKeys, now: float) -> None:
         """From here on the session counts, with what it seals after its answer."""
         before = peer.keys
+        keys.prepare(Purpose.FRAME, head.counter)  # from here on a flood does not matter to it
         peer.keys = keys
         peer.window = ReplayWindow(head.counter, now)
         peer.generation += 1

@@ -214,7 +214,7 @@ class DatagramTransport:
     def _drain(
         self, source: socket.socket, accepts: Callable[[SockAddr], bool] | None = None
     ) -> list[Received]:
-        """Read until the socket is empty, or much is read; `accepts` judges senders and counts those it refuses."""
+        """Read until nothing is left or much was read; `accepts` judges senders, counting what it refuses."""
         frames: list[Received] = []
         buffers, view, receive = [self._buffer], self._view, source.recvmsg_into
         left = RECEIVE_BYTES_MAX

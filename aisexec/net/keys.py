@@ -50,6 +50,16 @@ class SessionKeys:
             self._keep(purpose, epoch, cipher)
         return header + cipher.seal(header[-NONCE_SIZE:], data, header)
 
+    def has_key(self, purpose: int, counter: int) -> bool:
+        """Can `open` do without deriving a key?"""
+        return (purpose, counter >> KEY_FRAMES_BITS) in self._ciphers
+
+    def prepare(self, purpose: int, counter: int) -> None:
+        """Have the key for frames with such counters, whatever comes."""
+        if not self.has_key(purpose, counter):
+            epoch = counter >> KEY_FRAMES_BITS
+            self._keep(purpose, epoch, self._keys.cipher(purpose, self._sender, self.session, epoch))
+
     def open(self, purpose: int, counter: int, header: bytes, sealed: bytes) -> bytes | None:
         """What was sealed, None when it is not genuine; only genuine frames leave a key behind."""
         epoch = counter >> KEY_FRAMES_BITS

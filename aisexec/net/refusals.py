@@ -22,6 +22,11 @@ def refusal(
     """The line; None for what happens in an orderly cluster too.  session: our own."""
     if verdict in (Verdict.HANDSHAKE, Verdict.UNPROVEN):
         return None
+    if verdict is Verdict.UNREAD:
+        return (
+            f"Received more sealed frames of unknown senders than are looked at, the last one from {sender}:"
+            " somebody floods this node with forged frames, or many nodes have another key. Ignoring."
+        )
     if verdict is Verdict.FOREIGN:
         return _foreign(datagram, sender)
     if verdict is Verdict.INVALID:

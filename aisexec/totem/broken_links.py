@@ -48,10 +48,13 @@ class BrokenLinks:
     def __init__(self, stats: Stats) -> None:
         self._stats = stats
         self._logged: dict[Direction, float] = {}
+        self._before: frozenset[Direction] = frozenset()
+        """Found by the last survey: what one survey finds may be a node that was slow."""
 
     def report(self, findings: Findings, now: float) -> str | None:
         """Statistics; the text that names what was not named lately, or None."""
-        found = findings.broken
+        found = [way for way in findings.broken if way in self._before]
+        self._before = frozenset(findings.broken)
         new = [
             way for way in found if now - self._logged.get(way, float("-inf")) >= BROKEN_PAIR_LOG_INTERVAL
         ]
@@ -63,18 +66,23 @@ class BrokenLinks:
             if way not in found:
                 del self._logged[way]  # to be named again when it breaks again, with the others
         self._logged.update((way, now) for way in new)
-        return _text(new, findings)
+        return _text(new, found, findings.works)
 
-    def whole_again(self) -> bool:
-        """All links work; True when something was broken before."""
+    @property
+    def any_broken(self) -> bool:
+        """The last survey found something."""
+        return bool(self._before)
+
+    def forget(self) -> bool:
+        """All links work, or what was known is too old; True when something was called broken."""
         was = bool(self._stats.broken_pairs)
         self._stats.broken_pairs = ()
+        self._before = frozenset()
         self._logged.clear()
         return was
 
 
-def _text(new: list[Direction], findings: Findings) -> str:
-    broken = set(findings.broken)
+def _text(new: list[Direction], broken: Collection[Direction], works: Collection[Direction]) -> str:
     sentences: list[str] = []
     said: set[Direction] = set()
     for way in new:
@@ -85,7 +93,7 @@ def _text(new: list[Direction], findings: Findings) -> str:
         said |= {way, back}
         if back in broken:
             sentences.append(f"nodes {speaker} and {listener} do not hear each other")
-        elif back in findings.works:
+        elif back in works:
             sentences.append(f"node {listener} does not hear node {speaker}, only the other way round")
         else:
             sentences.append(f"node {listener} does not hear node {speaker}")

@@ -21,6 +21,7 @@ from aisexec.totem.limits import (
     PROCESSOR_COUNT_MAX,
     QUARRELS_MAX,
     SHORT_RINGS_MAX,
+    SURVEYS_MAX,
     UNANSWERED_MAX,
     UNHEARD_MAX,
 )
@@ -70,8 +71,6 @@ class Exclusion:
     since: float
     opens_at: float
     early_at: float
-    heard: bool
-    """We heard it when the ring was formed."""
     hears_us: bool
     """It said that it hears us."""
     last_heard: float
@@ -100,7 +99,8 @@ class Survey:
     rows: dict[int, set[int]] = field(default_factory=dict)
     """For each node that sends JOINs: whom it hears, as far as it said."""
     last_join: dict[int, float] = field(default_factory=dict)
-    first_join: dict[int, float] = field(default_factory=dict)
+    told: dict[int, float] = field(default_factory=dict)
+    """When a node first said whom it hears and gave nobody up: only that tells of links."""
     disagreed: dict[int, int] = field(default_factory=dict)
     """Rounds in which a chosen node was of another opinion."""
 
@@ -127,8 +127,12 @@ class Connectivity:
         self._unheard = Tally(UNHEARD_MAX)
         self._given_up: frozenset[int] = frozenset()
         self._members: frozenset[int] = frozenset()
+        self._surveys = Tally(SURVEYS_MAX)
+        self._pauses = 0
+        self._paused_until = float("-inf")
         self._left_out: frozenset[int] = frozenset()
         self._installed_at = float("-inf")
+        self._surveyed_at = float("-inf")
         self._announced_at = float("-inf")
         self._links = BrokenLinks(stats)
 
@@ -168,8 +172,10 @@ class Connectivity:
 
     def heard(self, nodeid: int, now: float) -> None:
         """A frame straight from this node: JOIN, merge detect, or an mcast of another ring."""
-        if nodeid in self._heard or len(self._heard) < PROCESSOR_COUNT_MAX:
-            self._heard[nodeid] = now
+        self._heard.pop(nodeid, None)
+        if len(self._heard) >= PROCESSOR_COUNT_MAX:
+            del self._heard[next(iter(self._heard))]  # heard longest ago
+        self._heard[nodeid] = now
         self.silent.discard(nodeid)
         entry = self.excluded.get(nodeid)
         if entry is not None:
@@ -194,7 +200,7 @@ class Connectivity:
             self._weigh(self._short_rings, nodeid, now)
 
     def _weigh(self, tally: Tally, nodeid: int, now: float) -> None:
-        if tally.note(nodeid, now, EVIDENCE_ATTEMPTS * self.attempt):
+        if tally.note(nodeid, now, EVIDENCE_ATTEMPTS * self.attempt) and now >= self._paused_until:
             self.suspected = True
 
     def ring_ends(self, now: float) -> None:
@@ -205,15 +211,18 @@ class Connectivity:
         self._short_rings.clear()
         self._lost_attempts.clear()
         self._unheard.clear()
-        self._expire(now)
-        if not self.excluded:
+        long_ago = now - 2 * self.backoff(BACKOFF_LEVEL_MAX)
+        self._expire(long_ago)
+        if self._surveyed_at < long_ago:
+            self._links.forget()
+        if not self.excluded and not self._links.any_broken:
             self.suspected = False
+            self._pauses = 0
 
-    def _expire(self, now: float) -> None:
-        """Who has not been heard since it might have come back is no reason to be careful any more."""
-        long_ago = now - self.backoff(BACKOFF_LEVEL_MAX)
+    def _expire(self, long_ago: float) -> None:
+        """Who has not been heard for so long is gone."""
         for nodeid, entry in list(self.excluded.items()):
-            if entry.opens_at < long_ago and entry.last_heard < long_ago:
+            if entry.last_heard < long_ago:
                 del self.excluded[nodeid]
 
     # Who is listened to while a ring is up.
@@ -221,7 +230,7 @@ class Connectivity:
     def shuts_out(self, nodeid: int, now: float) -> bool:
         """Is this frame of another ring to be ignored?  Counted if so."""
         entry = self.excluded.get(nodeid)
-        if entry is None or now >= entry.opens_at or (not entry.heard and now >= entry.early_at):
+        if entry is None or now >= entry.opens_at:
             return False
         self._stats.excluded_ignored += 1
         return True
@@ -235,8 +244,7 @@ class Connectivity:
         if entry is None or now >= (entry.since + entry.opens_at) / 2:
             return False
         wants_us = self._me in join.proc and self._me not in join.failed
-        news = not entry.heard or (wants_us and not entry.hears_us)
-        if news and now >= entry.early_at:
+        if wants_us and not entry.hears_us and now >= entry.early_at:
             return False
         if join.leave:
             del self.excluded[join.system_from]  # what comes after a restart is worth another try
@@ -263,13 +271,29 @@ class Connectivity:
         """In GATHER; False when there is nothing to suspect or a survey goes on already."""
         if not self.suspected or self.survey is not None:
             return False
+        if self._surveys.note(self._me, now, EVIDENCE_ATTEMPTS * self.attempt):
+            self._pause(now)
+            return False
         deaf = {n for n, entry in self.excluded.items() if not entry.hears_us}
         self.silent |= deaf
         expected = set(known) - self.silent - {self._me}
-        self.survey = Survey(now, now + self.listening, now, expected=expected)
+        recently = now - self.listening
+        alive = {n: at for n, at in self._heard.items() if at >= recently}
+        self.survey = Survey(now, now + self.listening, now, expected=expected, alive=alive)
         self._concluded = None
         self._stats.surveys += 1
         return True
+
+    def _pause(self, now: float) -> None:
+        """Surveys lead to nothing: somebody who does not take part disturbs each ring, as stock has to.
+
+        Then it is better to do as stock does, and to try again later.
+        """
+        self.suspected = False
+        self.excluded.clear()
+        self._stats.excluded = 0
+        self._paused_until = now + self.backoff(self._pauses + 1)
+        self._pauses += 1
 
     def agreed(self, failed: Iterable[int]) -> None:
         """GATHER is over: a ring without these is being formed."""
@@ -299,28 +323,28 @@ class Connectivity:
         survey, self._concluded = self._concluded, None
         if survey is None:
             return None
+        self._surveyed_at = now
         findings = self._findings(survey, now)
         self._exclude_others(survey, members, now)
         if not findings.broken and not self.excluded:
-            if self._links.whole_again():
+            if self._links.forget():
                 return LOG_NOTICE, f"All nodes hear each other again: {_list(members)}."
             return None
         named = self._links.report(findings, now)
         if named is None:
             return None
+        outside = set(self.excluded).union(*findings.broken).difference(members)
         again = min((entry.opens_at for entry in self.excluded.values()), default=now) - now
+        later = f", trying again in {again:.0f} s" if again > 0 else ""
         return LOG_WARNING, (
             f"The network is only partly connected: {named}. A ring needs nodes that all hear each other:"
-            f" going on with {_list(members)}, without {_list(self.excluded) or 'nobody'};"
-            f" next attempt in {max(0, again):.0f} s."
+            f" going on with {_list(members)}, without {_list(outside) or 'losing anybody'}{later}."
             " Check the switch ports, firewall rules and cables of the nodes named."
         )
 
     def _findings(self, survey: Survey, now: float) -> Findings:
         settled = now - self.listening
-        rows: dict[int, set[int]] = {
-            n: row for n, row in survey.rows.items() if survey.first_join[n] <= settled
-        }
+        rows = {n: survey.rows[n] for n, at in survey.told.items() if n in survey.rows and at <= settled}
         rows[self._me] = set(survey.alive) | {self._me}
         # One that is heard and does not answer our JOINs may be in its own back-off, once.
         deaf = [
@@ -344,25 +368,25 @@ class Connectivity:
         known -= set(members)
         known.discard(self._me)
         self.silent = (known | survey.expected) - set(survey.alive) - set(members)
-        for nodeid in sorted(known):
+        # Who is only known from others cannot disturb us, and is news when it is heard.
+        for nodeid in sorted(known.intersection(survey.alive)):
             self._exclude(nodeid, survey, now)
         self._stats.excluded = len(self.excluded)
 
     def _exclude(self, nodeid: int, survey: Survey, now: float) -> None:
         entry = self.excluded.get(nodeid)
         level = 0
-        heard, hears_us = nodeid in survey.alive, self._me in survey.rows.get(nodeid, ())
+        hears_us = self._me in survey.rows.get(nodeid, ())
         if entry is not None:
-            news = heard > entry.heard or hears_us > entry.hears_us
-            if now < (entry.since + entry.opens_at) / 2 and not news:
+            if now < (entry.since + entry.opens_at) / 2 and hears_us <= entry.hears_us:
                 return  # it happened to be there; its time has not come
             level = min(entry.level + 1, BACKOFF_LEVEL_MAX)
         elif len(self.excluded) >= PROCESSOR_COUNT_MAX:
-            return
+            del self.excluded[min(self.excluded, key=lambda n: self.excluded[n].last_heard)]
         wait = self.backoff(level)
         early = now + max(self.backoff(0), wait / EARLY_SHARE)
         unanswered = self._unanswered(nodeid) + 1 if nodeid not in survey.rows else 0
-        self.excluded[nodeid] = Exclusion(level, now, now + wait, early, heard, hears_us, now, unanswered)
+        self.excluded[nodeid] = Exclusion(level, now, now + wait, early, hears_us, now, unanswered)
         self._stats.exclusions += 1
 
 

@@ -90,6 +90,8 @@ def visit_in_recovery(core: Core, *, seq: int, aru: int, retrans_flg: int) -> in
     core.retrans_flg_count = core.retrans_flg_count + 1 if retrans_flg == 0 else 0
     if core.retrans_flg_count == 2:
         core.install_seq = seq
+    # Numbers do not go back: a larger one is from a forged token, and nobody would ever get that far.
+    core.install_seq = earlier(core.install_seq, seq)
     if core.retrans_flg_count >= 2 and not core.received_flg and lte(core.install_seq, core.my_aru):
         core.received_flg = True
         core.deliver_memb = frozenset(core.trans_memb)

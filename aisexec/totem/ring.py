@@ -218,7 +218,7 @@ def _keep(core: Core, key: wire.McastKey, frame: bytes) -> None:
         raise FrameError("nodeid", detail)
     queue = core.recovery_q if recovery else core.regular_q
     if len(frame) > core.usual_size and len(queue) >= OVERSIZED_FRAMES_MAX:
-        detail = f"mcast of {len(frame)} bytes while {len(queue)} wait, our own have at most {core.usual_size}"
+        detail = f"mcast of {len(frame)} bytes, ours have {core.usual_size} at most, while {len(queue)} wait"
         raise FrameError("limit", detail)
     if not queue.add(key.seq, frame):
         return

@@ -90,8 +90,9 @@ def _note(core: Core, survey: Survey, join: Join) -> bool:
         return False
     survey.known |= named
     survey.gone.discard(sender)
-    survey.first_join.setdefault(sender, core.now)
     survey.last_join[sender] = core.now
+    if not join.failed:
+        survey.told.setdefault(sender, core.now)
     row = survey.rows.setdefault(sender, set())
     hears = set(join.proc).difference(join.failed)
     if not hears <= row:

@@ -257,6 +257,7 @@ def _failed_to_receive(core: Core) -> None:
 
 
 def _pass_on(core: Core, token: wire.OrfToken, holding: bool) -> None:
+    core.hold_cancels = 0
     core.last_token_frame = token.pack()
     if not holding:
         core.stats.orf_token_tx += 1

@@ -1,13 +1,15 @@
 /*
  * Sends datagrams at a rate, whatever becomes of them:
  *
- *     udp_flood FROM PORT TO PORT RATE SECONDS < DATAGRAMS
+ *     udp_flood FROM PORT TO PORT RATE < DATAGRAMS
  *
  * FROM and TO are IPv4 addresses, RATE is datagrams a second.  Standard input has the datagrams, sent in
- * turn again and again, each behind its length as u32 of this machine.  Prints `sent NUMBER SECONDS`.
+ * turn again and again until SIGTERM, each behind its length as u32 of this machine.
+ * Prints `ready` when it begins and `sent NUMBER SECONDS` at the end.
  */
 #define _GNU_SOURCE
 #include <arpa/inet.h>
+#include <signal.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -20,6 +22,13 @@
 
 static struct iovec datagrams[DATAGRAMS_MAX];
 static int count;
+static volatile sig_atomic_t stopped;
+
+static void stop(int number)
+{
+	(void)number;
+	stopped = 1;
+}
 
 static double now(void)
 {
@@ -61,10 +70,10 @@ static struct sockaddr_in address(const char *host, const char *port)
 
 int main(int argc, char **argv)
 {
-	if (argc != 7)
+	if (argc != 6)
 		die("arguments");
 	struct sockaddr_in from = address(argv[1], argv[2]), to = address(argv[3], argv[4]);
-	double rate = atof(argv[5]), seconds = atof(argv[6]);
+	double rate = atof(argv[5]);
 	struct mmsghdr batch[BATCH] = {0};
 	int flood = socket(AF_INET, SOCK_DGRAM, 0);
 	unsigned long sent = 0;
@@ -74,8 +83,11 @@ int main(int argc, char **argv)
 		die("bind");
 	if (connect(flood, (struct sockaddr *)&to, sizeof to) != 0)
 		die("connect");
+	signal(SIGTERM, stop);
+	printf("ready\n");
+	fflush(stdout);
 	double start = now(), at = start;
-	while (at < start + seconds) {
+	while (!stopped) {
 		unsigned long due = (unsigned long)((at - start) * rate);
 		while (sent < due) {
 			int size = due - sent < BATCH ? (int)(due - sent) : BATCH;

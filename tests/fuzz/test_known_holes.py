@@ -10,6 +10,7 @@ import errno
 import os
 import socket
 import struct
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from types import SimpleNamespace
@@ -17,6 +18,7 @@ from typing import Any
 
 import pytest
 
+from aisexec.config import load
 from aisexec.config.grammar import parse
 from aisexec.config.model import Destinations, Logging
 from aisexec.log import Logger
@@ -358,3 +360,23 @@ def test_old_messages_of_nodes_that_were_no_members() -> None:
 def test_a_token_whose_aru_a_stranger_holds_down(hearer: int) -> None:
     frame = forged_token(aru=0xFFFFFFFF, aru_addr=STRANGER, retrans_flg=0)
     ring.attack(first_ring_recovering, join([Step(hearer | FROM_A_MEMBER, 0, frame)]))
+
+
+# Ours: files of legal size that took minutes.
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "tokem: 1\n",
+        "totem {{\nkey{0}: 1\n}}\n",
+        "section{0} {{\n}}\n",
+        "nodelist {{\nnode {{\nnam{0}: x\n}}\n}}\n",
+    ],
+)
+def test_a_file_full_of_unknown_names_is_refused_soon(line: str, tmp_path: Path) -> None:
+    path = tmp_path / "corosync.conf"
+    path.write_text("".join(line.format(number) for number in range(3000)))
+    started = time.process_time()
+    load(str(path), {})
+    assert time.process_time() - started < 8.0

@@ -300,15 +300,15 @@ def churn() -> None:
 
 def main() -> None:
     threading.Thread(target=wait_for_end, daemon=True).start()
-    act: Callable[..., None] = {
+    acts: dict[str, Callable[..., None]] = {
         "mcasts": mcasts,
         "deaf": deaf,
         "questions": questions,
         "connections": connections,
         "crowd": crowd,
         "churn": churn,
-    }[sys.argv[1]]
-    act(*sys.argv[2:])
+    }
+    acts[sys.argv[1]](*sys.argv[2:])
     print(*(f"{name} {number}" for name, number in counts.items()), flush=True)
     os._exit(0)  # the kernel is quicker than a thousand finalizers
 

@@ -128,11 +128,15 @@ def study(
     seed: int,
     slices: Iterable[float] = SLICES,
     nodes_max: int = 10,
+    as_stock: float = 0.0,
     settings: Settings = SETTINGS,
     heal_within: float = 400.0,
     loss: float = 0.0,
 ) -> Outcome:
-    """Cut a network as the seed says, watch, heal it, watch."""
+    """Cut a network as the seed says, watch, heal it, watch.
+
+    `as_stock` is the share of nodes that never suspect links, and so behave as corosync does.
+    """
     rng = random.Random(seed)
     kind = KINDS[seed % len(KINDS)]
     nodes = rng.randint(3 if kind in ("chain", "star", "bridge", "two sick nodes") else 2, nodes_max)
@@ -140,6 +144,10 @@ def study(
     outcome = Outcome(seed, kind, nodes, cut, largest_clique(nodes, cut))
     net = Network(range(1, nodes + 1), seed=seed, settings=settings)
     net.loss = loss
+    stock = random.Random(-seed)
+    for node in net.nodes.values():
+        if stock.random() < as_stock:
+            node.totem._core.connectivity._weigh = lambda *_: None  # type: ignore[method-assign]
     if rng.random() < 0.5:  # else they have never seen each other
         net.start()
         net.settle(range(1, nodes + 1), within=60)

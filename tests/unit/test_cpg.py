@@ -339,3 +339,127 @@ def test_aborted_synchronisation_leaves_everything_as_it_was() -> None:
     node.ring((1, 3), (1,))
     assert [list(v.left) for v in node.views(1)[2:]] == [[cpg.Address(2, 20, Reason.NODEDOWN)]]
     assert list(node.cpg.processes) == [Process(1, 10, b"g")]
+
+
+# Limits.
+
+
+def test_thousands_of_processes_take_several_join_lists() -> None:
+    """Each a message of bounded size, one a token visit; together they are everybody."""
+    node = Node()
+    count = 2 * limits.JOINLIST_ENTRIES_MAX + 5
+    node.context.room = 10 * count
+    for number in range(count):
+        node.join(number + 1, number + 1, b"g%d" % number)
+    sent = node.ring([1], [])
+    lists = [m for m in sent if messages.EXEC_HEADER.unpack(m).id & 0xFFFF == JOINLIST]
+    assert [(len(m) - 24) // 144 for m in lists] == [limits.JOINLIST_ENTRIES_MAX] * 2 + [5]
+    other = Node()
+    other.context.nodeid = 2
+    other.cpg.sync_init([2], [1, 2], RingId(1, 99))
+    for message in lists:
+        other.deliver(1, JOINLIST, message)
+    other.cpg.sync_activate()
+    assert len(other.cpg.processes) == count
+
+
+def test_join_lists_start_over_with_each_synchronisation() -> None:
+    node = Node()
+    node.join(1, 10)
+    node.context.room = 1
+    node.cpg.sync_init([1], [1], RingId(1, 9))
+    assert not node.cpg.sync_process()
+    node.context.room = 5
+    node.cpg.sync_init([1], [1], RingId(1, 13))
+    assert node.cpg.sync_process()
+    assert node.cpg.sync_process()  # called again, it has nothing more to say
+    kinds = [messages.EXEC_HEADER.unpack(m).id & 0xFFFF for m in node.context.sent[-3:]]
+    assert kinds == [DOWNLIST, DOWNLIST, JOINLIST]
+
+
+def errors(node: Node, client: int) -> list[int]:
+    return [RESPONSE_HEADER.unpack(answer).error for owner, answer in node.context.answers if owner == client]
+
+
+def test_full_table_refuses_joins(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("aisexec.services.cpg.PROCESSES_MAX", 3)
+    node = Node()
+    for number in (1, 2):
+        node.join(number, number)
+    node.cpg.connected(Client(3, 3, 0, 0))
+    node.request(3, CpgRequest.JOIN, join_request(b"g", 3))
+    node.process(PROCJOIN, 2, 20)  # comes first
+    with pytest.raises(AnomalyError, match="more than 3"):
+        node.process(PROCJOIN, 1, 3)
+    assert [client for client, _ in node.context.closed] == [3]
+    node.cpg.connected(Client(4, 4, 0, 0))
+    node.request(4, CpgRequest.JOIN, join_request(b"g", 4))
+    assert errors(node, 4) == [CsError.NO_RESOURCES]
+
+
+def test_a_crowd_joins_bit_by_bit(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every join is an event for every member, and all of them come with one token."""
+    monkeypatch.setattr("aisexec.services.cpg.JOIN_EVENTS_MAX", 50)
+    node = Node()
+    for number in range(1, 21):
+        node.cpg.connected(Client(number, number, 0, 0))
+        node.request(number, CpgRequest.JOIN, join_request(b"g", number))
+    answers = [errors(node, number)[0] for number in range(1, 21)]
+    under_way = answers.count(CsError.OK)
+    assert under_way**2 >= 50 > (under_way - 1) ** 2
+    assert set(answers[under_way:]) == {CsError.TRY_AGAIN}
+    assert node.cpg.counters()["joins_put_off"] == 20 - under_way
+    for message in list(node.context.sent):
+        node.deliver(1, PROCJOIN, message)
+    node.request(20, CpgRequest.JOIN, join_request(b"g", 20))
+    assert errors(node, 20)[-1] == CsError.OK
+
+
+def walk(node: Node, client: int, kind: IterationType = IterationType.ALL) -> int:
+    size = cpg.ITERATION_INITIALIZE_REQUEST.size
+    request = cpg.IterationInitializeRequest(CpgRequest.ITERATION_INITIALIZE, size, 1, b"g", kind)
+    node.request(client, CpgRequest.ITERATION_INITIALIZE, cpg.ITERATION_INITIALIZE_REQUEST.pack(request))
+    return int(cpg.ITERATION_INITIALIZE_RESPONSE.unpack(node.context.answers[-1][1]).iteration_handle)
+
+
+def step(node: Node, client: int, handle: int) -> CsError:
+    request = cpg.IterationRequest(CpgRequest.ITERATION_NEXT, cpg.ITERATION_REQUEST.size, handle)
+    node.request(client, CpgRequest.ITERATION_NEXT, cpg.ITERATION_REQUEST.pack(request))
+    return CsError(RESPONSE_HEADER.unpack(node.context.answers[-1][1]).error)
+
+
+def test_entries_of_open_iterations_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who has most open loses all when somebody else needs room, and gets no more itself."""
+    monkeypatch.setattr("aisexec.services.cpg_queries.ITERATION_ENTRIES_MAX", 20)
+    node = Node()
+    for number in (1, 2, 3, 4):
+        node.join(number, number)
+    greedy = [walk(node, 1) for _ in range(5)]
+    assert all(greedy)
+    assert walk(node, 1) == 0
+    assert errors(node, 1)[-1] == CsError.NO_RESOURCES
+    modest = walk(node, 2)
+    assert modest
+    assert step(node, 2, modest) is CsError.OK
+    assert step(node, 1, greedy[0]) is CsError.LIBRARY
+    assert any("process 1 dropped: 20 entries" in line for line in node.context.lines)
+    assert node.cpg.counters()["iterations_dropped"] == 5
+    for client in (1, 2, 3, 4):
+        node.cpg.disconnected(Client(client, client, 0, 0))
+    assert node.cpg._queries._entries == 0
+
+
+def test_iterations_show_the_table_as_it_was(monkeypatch: pytest.MonkeyPatch) -> None:
+    node = Node()
+    node.join(1, 1)
+    node.join(2, 2)
+    before = walk(node, 1)
+    node.process(PROCJOIN, 2, 20)
+    after = walk(node, 1)
+    seen = [[step(node, 1, handle) for _ in range(4)] for handle in (before, after)]
+    end = CsError.NO_SECTIONS
+    assert [steps.index(end) for steps in seen] == [2, 3]
+    ours, other, theirs = (Process(n, p, b"g") for n, p in ((1, 1), (1, 2), (2, 20)))
+    assert node.cpg.processes.members(b"g") == [ours, other, theirs]
+    node.process(PROCLEAVE, 1, 2)
+    assert node.cpg.processes.members(b"g") == [ours, theirs]

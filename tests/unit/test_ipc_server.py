@@ -26,8 +26,10 @@ from gevent.hub import get_hub
 
 from ipc import acceptor as acceptor_module
 from ipc import limits
+from ipc import requests as requests_module
 from ipc import server as server_module
 from ipc import server_connection as connection_module
+from ipc import zerocopy as zerocopy_module
 from ipc._ring import Ring
 from ipc.handshake import abstract_address
 from ipc.layouts import (
@@ -45,7 +47,7 @@ from ipc.server import Server
 from ipc.server_connection import Connection, process_name
 from ipc.stats import CutOff, Refusal
 from ipc.sweep import sweep
-from ipc.zerocopy import PREFIX, BufferTable
+from ipc.zerocopy import PREFIX, BufferCount, BufferTable
 
 ROOT = Path(__file__).parents[2]
 SERVICE = f"aisexec-test-{os.getpid()}"
@@ -241,7 +243,9 @@ class World:
 
 
 @pytest.fixture
-def world() -> Iterator[World]:
+def world(monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
+    # What fits into a turn must not depend on how busy this machine is.
+    monkeypatch.setattr(requests_module, "TURN_TIME", 60.0)
     world = World()
     world.server.start()
     try:
@@ -693,7 +697,7 @@ def test_client_that_never_reads_is_closed(world: World, monkeypatch: pytest.Mon
 
 
 def test_all_queues_together_are_limited(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(server_module, "EVENT_QUEUE_TOTAL_BYTES_MAX", 5_000_000)
+    monkeypatch.setattr(server_module, "QUEUES_TOTAL_BYTES_MAX", 5_000_000)
     big, small = world.client(), world.client()
     small.send(request(EVENTS, struct.pack("<II", 20, 100_000)))
     until(lambda: len(world.toy.seen) == 1)
@@ -849,6 +853,7 @@ def test_slow_requests_end_the_turn_but_not_the_order(
 ) -> None:
     """A client whose every request takes long does not keep the others from theirs."""
     slow, quick = world.client(), world.client()
+    monkeypatch.setattr(requests_module, "TURN_TIME", limits.TURN_TIME)
     monkeypatch.setattr(world.toy, "work", lambda: time.sleep(limits.TURN_TIME))
     numbered(slow, range(30))
     numbered(quick, range(2))
@@ -1097,7 +1102,7 @@ def test_only_proper_files_become_buffers(
     elif kind == "traversal":
         path = f"/dev/shm/{PREFIX}/../..{victim}"
     with pytest.raises(OSError, match=re.escape(os.path.basename(path))) as caught:
-        BufferTable(0).open(path, 8192)
+        BufferTable(0, BufferCount()).open(path, 8192)
     assert caught.value.errno == number
     assert victim.stat().st_size == 8192
     if kind in ("link", "fifo"):
@@ -1108,18 +1113,19 @@ def test_only_proper_files_become_buffers(
 
 def test_buffers_of_other_users_and_absurd_sizes(buffer_path: str) -> None:
     with pytest.raises(OSError, match="file of uid"):
-        BufferTable(os.getuid() + 1).open(buffer_path, 8192)
+        BufferTable(os.getuid() + 1, BufferCount()).open(buffer_path, 8192)
     for size in (0, 15, limits.BUFFER_SIZE_MAX + 1, 1 << 63):
         with pytest.raises(OSError, match="buffer of"):
-            BufferTable(0).open(buffer_path, size)
+            BufferTable(0, BufferCount()).open(buffer_path, size)
     assert os.path.exists(buffer_path)
 
 
 def test_number_and_bytes_of_buffers_are_limited(monkeypatch: pytest.MonkeyPatch) -> None:
-    table = BufferTable(os.getuid())
+    count = BufferCount()
+    table, other = BufferTable(os.getuid(), count), BufferTable(os.getuid(), count)
     made = []
 
-    def make() -> int:
+    def make(table: BufferTable = table) -> int:
         fd, path = tempfile.mkstemp(prefix=PREFIX, dir="/dev/shm")
         os.close(fd)
         made.append(path)
@@ -1131,11 +1137,20 @@ def test_number_and_bytes_of_buffers_are_limited(monkeypatch: pytest.MonkeyPatch
             make()
         table.release(cookies[0])
         make()
+        monkeypatch.setattr(zerocopy_module, "BUFFERS_MAX", len(cookies) + 1)
+        make(other)
+        with pytest.raises(OSError, match="of all clients"):
+            make(other)
+        table.close()
+        assert count.open == 1
+        make(other)
     finally:
         table.close()
-        for path in made:
-            with suppress(FileNotFoundError):
-                os.unlink(path)
+        other.close()
+    assert count.open == 0
+    for path in made:
+        with suppress(FileNotFoundError):
+            os.unlink(path)
 
 
 # ---------------------------------------------------------------- sweep

@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
-from aisexec.sim.checkers.index import name
-from aisexec.sim.history import History, Sizes, Violation
+from aisexec.sim.checkers.groups import memberships
+from aisexec.sim.checkers.index import index, name
+from aisexec.sim.history import History, Life, Sizes, Violation
 
 PROPERTY = "boundedness"
 
-EMPTY_AT_REST = ("send queue", "retransmission queue", "misses", "own frames", "assembly", "assemblies")
+EMPTY_AT_REST = (
+    "send queue",
+    "retransmission queue",
+    "misses",
+    "own frames",
+    "assembly",
+    "assemblies",
+    "failed",
+)
 """What has to be empty when everything sent was delivered."""
 
 KEPT_AT_REST = 64
@@ -15,11 +24,9 @@ KEPT_AT_REST = 64
 
 
 def check(history: History) -> None:
-    """All looks at all nodes, and the last one more closely."""
-    last: dict[object, Sizes] = {}
-    for record in history.records:
-        if not isinstance(record, Sizes):
-            continue
+    """All looks at all nodes, and the last one more closely: what is left after a cycle would add up."""
+    last: dict[Life, Sizes] = {}
+    for record in index(history).sizes:
         last[record.life] = record
         for what, size in record.sizes.items():
             if size > history.limits[what]:
@@ -31,17 +38,20 @@ def check(history: History) -> None:
                 )
     if history.settled_at is None or history.corrupted:
         return
+    most = dict.fromkeys(EMPTY_AT_REST, 0)
+    most |= {"sort queue": KEPT_AT_REST, "recovery sort queue": 0, "processors": len(history.alive)}
+    most["processes"] = sum(m.ended is None for m in memberships(history))
     for record in last.values():
         if record.at == history.ended_at:
-            _check_rest(record)
+            _check_rest(record, most)
 
 
-def _check_rest(record: Sizes) -> None:
-    most = dict.fromkeys(EMPTY_AT_REST, 0) | {"sort queue": KEPT_AT_REST, "failed": 0}
+def _check_rest(record: Sizes, most: dict[str, int]) -> None:
     for what, size in most.items():
-        if record.sizes[what] > size:
+        if record.sizes.get(what, 0) > size:
             raise Violation(
                 PROPERTY,
-                f"{what} of {name(record.life)} is {record.sizes[what]} at rest, {size} at most expected",
+                f"{what} of {name(record.life)} is {record.sizes[what]} at rest at {record.at:.3f}, {size} at"
+                " most expected",
                 (record,),
             )

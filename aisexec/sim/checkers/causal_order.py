@@ -1,7 +1,7 @@
 """Causal delivery: what a sender had delivered before it sent is delivered before (EVS, specification 5).
 
-"If send(m) precedes send(m') and q delivers m', then q has delivered m before, if m can be delivered
-there at all."  The last delivery before a sending stands for all earlier ones: these are in order already.
+If one message was sent by somebody who had delivered another, whoever delivers both, delivers that other
+one first.  The last delivery before a sending stands for all earlier ones: these are in order already.
 """
 
 from __future__ import annotations
@@ -16,7 +16,8 @@ def check(history: History) -> None:
     """Only messages that can be told apart."""
     if history.corrupted:
         return
-    unique = index(history).unique
+    indexed = index(history)
+    unique = indexed.unique
     cause: dict[int, int] = {}
     last: dict[Life, int] = {}
     for record in history.records:
@@ -25,7 +26,7 @@ def check(history: History) -> None:
                 last[record.life] = record.message
         elif isinstance(record, Submitted) and record.message in unique and record.life in last:
             cause[record.message] = last[record.life]
-    for life, passages in index(history).passages.items():
+    for life, passages in indexed.passages.items():
         place: dict[int, int] = {}
         for passage in passages:
             for _, message in passage.delivered:
@@ -38,5 +39,7 @@ def check(history: History) -> None:
                 raise Violation(
                     PROPERTY,
                     f"{name(life)} delivers {show(history, (sender, message))} before"
-                    f" {show(history, (other, before))}, which its sender had seen when it sent it",
+                    f" {show(history, (other, before))}, which its sender had seen when it sent it at"
+                    f" {unique[message].at:.6f}",
+                    tuple(r for p in passages for r in p.records if r.message in (message, before)),
                 )

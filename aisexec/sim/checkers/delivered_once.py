@@ -1,15 +1,15 @@
 """Basic delivery: only what was sent is delivered, and by each process once (EVS, specification 1).
 
-"If p delivers m in configuration c, then q in c has originated m, and p delivers m in no other
-configuration and not again in c."
+Who delivers a message in a configuration does so because a member sent it in that configuration; it
+delivers it in no other one and not a second time, and nobody delivers it in another one.
 """
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
+from collections import Counter
 
-from aisexec.sim.checkers.index import name, show
-from aisexec.sim.history import Delivered, History, Life, Submitted, Violation
+from aisexec.sim.checkers.index import Index, Message, Passage, index, name, show
+from aisexec.sim.history import Delivered, History, Submitted, Violation
 
 PROPERTY = "delivered once"
 
@@ -18,20 +18,59 @@ def check(history: History) -> None:
     """Messages with equal bytes count together."""
     if history.corrupted:
         return
-    sent: Counter[tuple[int, int]] = Counter()
-    got: dict[Life, Counter[tuple[int, int]]] = defaultdict(Counter)
-    for record in history.records:
-        if isinstance(record, Submitted):
-            sent[record.life[0], record.message] += 1
-        elif isinstance(record, Delivered):
-            message = record.sender, record.message
-            mine = got[record.life]
-            mine[message] += 1
-            if mine[message] > sent[message]:
-                times = "was never sent" if not sent[message] else f"was sent {sent[message]} times only"
-                raise Violation(
-                    PROPERTY,
-                    f"{name(record.life)} delivers {show(history, message)} at {record.at:.6f} for the"
-                    f" {mine[message]}. time; it {times}",
-                    (record,),
-                )
+    indexed = index(history)
+    where: dict[int, Passage] = {}
+    for mine in indexed.passages.values():
+        times: Counter[Message] = Counter()
+        for passage in mine:
+            times.update(passage.delivered)
+            _check_senders(history, indexed, passage, where)
+        for message, count in times.items():
+            if count > len(indexed.sent.get(message, ())):
+                raise _too_often(history, indexed, mine, message)
+
+
+def _check_senders(
+    history: History, indexed: Index, passage: Passage, where: dict[int, Passage]
+) -> None:
+    unique = indexed.unique
+    here = {other.life for other in indexed.rings[passage.ring]} if passage.ring is not None else set()
+    for record in passage.records:
+        if record.sender not in passage.members:
+            raise _wrong(history, passage, record, f"whose sender is none of {passage.members}")
+        sent = unique.get(record.message)
+        if sent is None:
+            continue
+        other = where.setdefault(record.message, passage)
+        if other.ring != passage.ring:
+            raise _wrong(history, passage, record, f"which {name(other.life)} delivers in ring {other.ring}")
+        if sent.at > record.at:
+            raise _wrong(history, passage, record, f"which is sent at {sent.at:.6f}", sent)
+        if sent.life not in here:
+            raise _wrong(history, passage, record, f"which {name(sent.life)} sent, never in that ring", sent)
+
+
+def _too_often(
+    history: History, indexed: Index, passages: list[Passage], message: Message
+) -> Violation:
+    records = [r for p in passages for r in p.records if (r.sender, r.message) == message]
+    sent = indexed.sent.get(message, [])
+    one_too_many = records[len(sent)]
+    often = f"sent {len(sent)} times only" if sent else "never sent"
+    return Violation(
+        PROPERTY,
+        f"{name(one_too_many.life)} delivers {show(history, message)} at {one_too_many.at:.6f} for time"
+        f" {len(sent) + 1}; it was {often}",
+        (*sent, *records),
+    )
+
+
+def _wrong(
+    history: History, passage: Passage, record: Delivered, why: str, *sent: Submitted
+) -> Violation:
+    return Violation(
+        PROPERTY,
+        f"{name(passage.life)} delivers {show(history, (record.sender, record.message))} in ring"
+        f" {passage.ring} at {record.at:.6f}, {why}",
+        (*sent, record),
+    )

@@ -1,86 +1,156 @@
 """Closed process groups: members see the same messages and changes in the same order (cpg_overview(3)).
 
 Programs of one group whose nodes go through the same configurations.  Where their nodes come from
-different sides of a partition, what they see before the services are in step again differs.  And who
-joins in the middle of a message that is multicast in pieces has not seen the first of them: members that
-were there before get the message, newcomers do not (so it is in corosync, whose wire format has no
+different sides of a partition, what they see before the services are in step again differs; a program
+that joins sees the same as the others from its joining on, one that ends, up to its end.
+
+Who joins in the middle of a message that is multicast in pieces has not seen the first of them: members
+that were there before get the message, newcomers do not (so it is in corosync, whose wire format has no
 remedy).
 """
 
 from __future__ import annotations
 
 from collections import defaultdict
+from itertools import combinations
 
-from aisexec.sim.checkers.groups import Membership, Seen, Segment, content, memberships, segments, show
-from aisexec.sim.history import History, ProgramDelivered, ProgramSent, Violation
-from aisexec.totem.types import RingId
+from aisexec.sim.checkers.groups import Membership, Seen, Segment, content, memberships, show
+from aisexec.sim.checkers.index import Index, Ring, index
+from aisexec.sim.history import History, ProgramSent, ProgramView, Violation
 
 PROPERTY = "group agreement"
+
+Content = tuple[object, ...]
+
+
+class _Part:
+    """What one program saw in one ring."""
+
+    def __init__(self, membership: Membership, segment: Segment, *, complete: bool) -> None:
+        self.membership = membership
+        self.segment = segment
+        self.seen: list[Seen] = segment.seen
+        self.content: list[Content] = [content(entry) for entry in segment.seen]
+        self.complete = complete
+        """Up to the end of the ring, or of a run that has come to rest."""
+
+    def since_synchronised(self) -> int | None:
+        at = self.segment.synchronised_at
+        return at if at >= 0 else None
+
+    def place_of_joining(self, other: _Part) -> int | None:
+        """Where it was told that the other one joined."""
+        process = other.membership.process
+        for place, entry in enumerate(self.seen):
+            if isinstance(entry, ProgramView) and any(j[:2] == process for j in entry.joined):
+                return place
+        return None
 
 
 def check(history: History) -> None:
     """All pairs that share a ring and the next one."""
     if history.corrupted:
         return
-    in_pieces = {
-        record.message for record in history.records if isinstance(record, ProgramSent) and record.pieces
-    }
-    together: dict[tuple[bytes, RingId, RingId], list[tuple[Membership, Segment]]] = defaultdict(list)
+    pieces: dict[int, ProgramSent] = {}
+    together: dict[tuple[bytes, Ring | None, Ring | None], list[_Part]] = defaultdict(list)
     for membership in memberships(history):
-        for ring, segment in segments(membership).items():
-            together[membership.group, ring, segment.follower].append((membership, segment))
-    for (_, ring, _), members in together.items():
-        first, one = members[0]
-        for other, two in members[1:]:
-            _compare(ring, in_pieces, first, one, other, two)
+        pieces.update((s.message, s) for s in membership.sent if s.pieces)
+        for segment in membership.segments:
+            follower = segment.passage.follower
+            complete = not segment.ends and (follower is not None or history.settled_at is not None)
+            part = _Part(membership, segment, complete=complete)
+            together[membership.group, segment.passage.ring, follower].append(part)
+    judge = _Judge(index(history), pieces)
+    for parts in together.values():
+        for one, two in combinations(parts, 2):
+            judge.compare(one, two)
 
 
-def _compare(
-    ring: RingId, in_pieces: set[int], first: Membership, one: Segment, other: Membership, two: Segment
-) -> None:
-    if not (one.whole and two.whole):
-        _compare_ends(ring, in_pieces, first, one, other, two)
-        return
-    if (one.synchronised_at < 0) != (two.synchronised_at < 0):
-        raise Violation(PROPERTY, f"{first} is in step in ring {ring} and {other} is not, or the reverse")
-    left, right = one.seen, two.seen
-    if one.base != two.base:
-        left = left[one.synchronised_at :] if one.synchronised_at >= 0 else []
-        right = right[two.synchronised_at :] if two.synchronised_at >= 0 else []
-        left, right = ([e for e in side if not _is_one_of(e, in_pieces)] for side in (left, right))
-    seen = [[content(entry) for entry in side] for side in (left, right)]
-    if seen[0] == seen[1]:
-        return
-    at = next(
-        (i for i, (x, y) in enumerate(zip(seen[0], seen[1], strict=False)) if x != y),
-        min(len(left), len(right)),
-    )
-    shown = [show(side[at]) if at < len(side) else "nothing more" for side in seen]
-    evidence = tuple(side[at] for side in (left, right) if at < len(side))
-    raise Violation(
-        PROPERTY,
-        f"in ring {ring} {first} gets {shown[0]} where {other} gets {shown[1]}",
-        evidence,
-    )
+class _Judge:
+    def __init__(self, indexed: Index, pieces: dict[int, ProgramSent]) -> None:
+        self._index = indexed
+        self._pieces = pieces
 
+    def compare(self, one: _Part, two: _Part) -> None:
+        if one.segment.begins and (not two.segment.begins or one.place_of_joining(two) is None):
+            one, two = two, one
+        if two.segment.begins:
+            self._compare_with_joiner(one, two)
+        else:
+            self._compare_members(one, two)
 
-def _compare_ends(
-    ring: RingId, in_pieces: set[int], first: Membership, one: Segment, other: Membership, two: Segment
-) -> None:
-    """From where the later one joined they see the same."""
-    left, right = (
-        [content(entry) for entry in segment.seen if not _is_one_of(entry, in_pieces)]
-        for segment in (one, two)
-    )
-    length = len(right) if one.whole or (not two.whole and len(right) <= len(left)) else len(left)
-    if left[len(left) - length :] != right[len(right) - length :] or length > min(len(left), len(right)):
+    def _compare_members(self, one: _Part, two: _Part) -> None:
+        same_base = one.segment.base == two.segment.base
+        if same_base and one.content == two.content and one.complete is two.complete:
+            return
+        if one.complete and two.complete:
+            in_step = one.segment.synchronised_at >= 0, two.segment.synchronised_at >= 0
+            if in_step[0] != in_step[1]:
+                raise Violation(
+                    PROPERTY,
+                    f"{one.membership} is {'' if in_step[0] else 'not '}in step in ring"
+                    f" {one.segment.passage.ring}, {two.membership} is{' not' if in_step[0] else ''}",
+                )
+        starts = (0, 0) if same_base else (one.since_synchronised(), two.since_synchronised())
+        newcomer = one.segment.newcomer or two.segment.newcomer
+        self._compare_from(one, two, starts, self._since(one) if same_base and not newcomer else None)
+
+    def _compare_with_joiner(self, one: _Part, joiner: _Part) -> None:
+        if not joiner.seen or joiner.membership is one.membership:
+            return
+        if joiner.segment.synchronised_at != 0:  # it joined before the services were in step
+            starts = one.since_synchronised(), joiner.since_synchronised()
+        else:
+            place = one.place_of_joining(joiner)
+            if place is None and one.complete and not one.segment.begins:
+                raise Violation(
+                    PROPERTY,
+                    f"{one.membership} is not told in ring {one.segment.passage.ring} that"
+                    f" {joiner.membership} joins, who gets {show(joiner.seen[0])} there",
+                    (joiner.seen[0],),
+                )
+            starts = place, 0
+        self._compare_from(one, joiner, starts, None)
+
+    def _since(self, part: _Part) -> float | None:
+        """When the first ring of its base was in step everywhere."""
+        base = part.segment.base[0]
+        if not isinstance(base, Ring):
+            return None
+        times = [passage.synchronised_at for passage in self._index.rings[base]]
+        known = [at for at in times if at is not None]
+        return max(known) if len(known) == len(times) else None
+
+    def _compare_from(
+        self, one: _Part, two: _Part, starts: tuple[int | None, int | None], since: float | None
+    ) -> None:
+        """since: from when on both have seen all pieces of a message; None: that is not known."""
+        if starts[0] is None or starts[1] is None:
+            return
+        sides = [
+            [
+                (entry, seen)
+                for entry, seen in zip(part.content[start:], part.seen[start:], strict=True)
+                if not self._excused(entry, since)
+            ]
+            for part, start in ((one, starts[0]), (two, starts[1]))
+        ]
+        left, right = sides
+        at = next((i for i, (x, y) in enumerate(zip(left, right, strict=False)) if x[0] != y[0]), None)
+        if at is None:
+            at = min(len(left), len(right))
+            if len(left) == len(right) or not (one if len(left) == at else two).complete:
+                return
+        seen = [side[at][1] if at < len(side) else None for side in sides]
         raise Violation(
             PROPERTY,
-            f"in ring {ring} {first} and {other} do not see the same from where the later one joined"
-            f" ({len(left)} and {len(right)} messages and views)",
-            tuple(segment.seen[-1] for segment in (one, two) if segment.seen),
+            f"in ring {one.segment.passage.ring} {one.membership} gets {show(seen[0])} where"
+            f" {two.membership} gets {show(seen[1])}",
+            tuple(entry for entry in seen if entry is not None),
         )
 
-
-def _is_one_of(seen: Seen, messages: set[int]) -> bool:
-    return isinstance(seen, ProgramDelivered) and seen.message in messages
+    def _excused(self, entry: Content, since: float | None) -> bool:
+        if entry[0] == "view":
+            return False
+        sent = self._pieces.get(entry[2])  # type: ignore[call-overload]
+        return sent is not None and (since is None or sent.at <= since)

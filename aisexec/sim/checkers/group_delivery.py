@@ -1,48 +1,61 @@
-"""Closed process groups: a program gets its own messages, in order, each once (cpg_mcast_joined(3))."""
+"""Closed process groups: what was sent to a group, each once, to its sender too (cpg_mcast_joined(3))."""
 
 from __future__ import annotations
 
 from aisexec.sim.checkers.groups import Membership, memberships
-from aisexec.sim.history import History, ProgramDelivered, Violation
+from aisexec.sim.history import History, ProgramDelivered, ProgramSent, Violation
 
 PROPERTY = "group delivery"
 
 
 def check(history: History) -> None:
-    """Programs that are there at the end get all, the others the beginning of it."""
+    """Programs that are there at the end get all of their own messages, the others the beginning of them."""
     if history.corrupted:
         return
-    sent: set[int] = set()
-    for membership in memberships(history):
-        sent.update(s.message for s in membership.sent)
-        _check_own(history, membership)
-    for record in history.records:
-        if isinstance(record, ProgramDelivered) and record.message not in sent:
+    every = memberships(history)
+    senders = {sent.message: (membership, sent) for membership in every for sent in membership.sent}
+    for membership in every:
+        got = [entry for entry in membership.seen if isinstance(entry, ProgramDelivered)]
+        _check_senders(membership, got, senders)
+        _check_own(membership, got, settled=history.settled_at is not None)
+
+
+def _check_senders(
+    membership: Membership,
+    got: list[ProgramDelivered],
+    senders: dict[int, tuple[Membership, ProgramSent]],
+) -> None:
+    seen: dict[int, ProgramDelivered] = {}
+    for record in got:
+        what = f"{membership} gets #{record.message} of {record.sender} at {record.at:.6f}"
+        known = senders.get(record.message)
+        if known is None:
+            raise Violation(PROPERTY, f"{what}, which nobody sent", (record,))
+        sender, sent = known
+        if sender.process != record.sender or sender.group != membership.group:
             raise Violation(
-                PROPERTY, f"program {record.pid} gets #{record.message}, which nobody sent", (record,)
+                PROPERTY,
+                f"{what} in group {membership.group!r}; {sender} sent it to group {sender.group!r}",
+                (sent, record),
             )
+        if record.message in seen:
+            raise Violation(PROPERTY, f"{what} for the second time", (sent, seen[record.message], record))
+        seen[record.message] = record
 
 
-def _check_own(history: History, membership: Membership) -> None:
-    (nodeid, _), pid = membership.key
+def _check_own(membership: Membership, got: list[ProgramDelivered], *, settled: bool) -> None:
     ours = {s.message for s in membership.sent}
-    got = [
-        step
-        for step in membership.steps
-        if isinstance(step, ProgramDelivered) and step.sender == (nodeid, pid) and step.message in ours
-    ]
-    for sent, delivered in zip(membership.sent, got, strict=False):
+    own = [record for record in got if record.sender == membership.process and record.message in ours]
+    for sent, delivered in zip(membership.sent, own, strict=False):
         if sent.message != delivered.message:
             raise Violation(
                 PROPERTY,
                 f"{membership} sends #{sent.message} at {sent.at:.6f} and gets its own"
-                f" #{delivered.message} instead",
+                f" #{delivered.message} at {delivered.at:.6f} in its place",
                 (sent, delivered),
             )
-    if len(got) > len(ours):
-        raise Violation(PROPERTY, f"{membership} gets one of its own messages twice", (got[-1],))
-    if membership.ended is None and history.settled_at is not None and len(got) < len(membership.sent):
-        missing = membership.sent[len(got)]
+    if membership.ended is None and settled and len(own) < len(membership.sent):
+        missing = membership.sent[len(own)]
         raise Violation(
             PROPERTY,
             f"{membership} sends #{missing.message} at {missing.at:.6f} and never gets it",

@@ -1,64 +1,34 @@
 """Closed process groups: each view follows from the one before, for the reasons it names (cpg_initialize(3)).
 
-And messages come from members only.
+JOIN is for a program whose joining its watcher's node was there to see, NODEUP for one that came with its
+node; LEAVE for one that left, PROCDOWN for one that died, NODEDOWN for one whose node is gone from the
+ring.  And messages come from members only.
 """
 
 from __future__ import annotations
 
 from collections import defaultdict
 
-from aisexec.sim.checkers.groups import Membership, memberships
-from aisexec.sim.checkers.index import index
-from aisexec.sim.history import (
-    History,
-    Process,
-    ProgramDelivered,
-    ProgramEnded,
-    ProgramJoined,
-    ProgramView,
-    Violation,
-)
+from aisexec.sim.checkers.groups import Membership, Segment, memberships
+from aisexec.sim.history import History, Process, ProgramDelivered, ProgramView, Violation
 from ipc.cpg_layouts import Reason
 
 PROPERTY = "group views"
 
-
-class _Facts:
-    """What really happened to programs and nodes."""
-
-    def __init__(self, history: History) -> None:
-        self.joined: dict[Process, float] = {}
-        self.asked_to_leave: set[Process] = set()
-        self.died: dict[Process, float] = {}
-        for record in history.records:
-            if isinstance(record, ProgramJoined):
-                self.joined.setdefault((record.life[0], record.pid), record.at)
-            elif isinstance(record, ProgramEnded):
-                process = record.life[0], record.pid
-                if record.how == "leave":
-                    self.asked_to_leave.add(process)
-                else:
-                    self.died.setdefault(process, record.at)
-        passages = index(history).passages
-        self.without: dict[tuple[object, int], float] = {}
-        """(life, nodeid): when the life first went on without a node it had been with."""
-        for life, mine in passages.items():
-            for passage in mine:
-                announced = passage.transitional
-                if announced is None:
-                    continue
-                for nodeid in set(passage.members) - set(announced.members):
-                    self.without.setdefault((life, nodeid), announced.at)
+Facts = dict[tuple[bytes, Process], list[Membership]]
 
 
 def check(history: History) -> None:
     """Program by program."""
     if history.corrupted:
         return
-    facts = _Facts(history)
     every = memberships(history)
+    facts: Facts = defaultdict(list)
+    for membership in every:
+        facts[membership.group, membership.process].append(membership)
     for membership in every:
         _check_views(membership, facts)
+        _check_after(membership)
     if history.settled_at is not None:
         _check_last(every)
 
@@ -68,10 +38,12 @@ def _check_last(every: list[Membership]) -> None:
     there: dict[bytes, set[Process]] = defaultdict(set)
     for membership in every:
         if membership.ended is None:
-            there[membership.group].add((membership.key[0][0], membership.key[1]))
+            there[membership.group].add(membership.process)
     for membership in every:
+        if membership.ended is not None:
+            continue
         views = membership.views
-        if membership.ended is None and (not views or set(views[-1].members) != there[membership.group]):
+        if not views or set(views[-1].members) != there[membership.group]:
             seen = views[-1].members if views else ()
             raise Violation(
                 PROPERTY,
@@ -80,22 +52,42 @@ def _check_last(every: list[Membership]) -> None:
             )
 
 
-def _check_views(membership: Membership, facts: _Facts) -> None:
+def _check_after(membership: Membership) -> None:
+    """Who leaves gets what comes until its leave is in order, and that."""
+    gone = membership.ended is not None and membership.ended.how != "leave"
+    for entry in membership.after:
+        if gone:
+            raise Violation(
+                PROPERTY, f"{membership} gets something at {entry.at:.6f}, and is gone", (entry,)
+            )
+        gone = isinstance(entry, ProgramView) and any(
+            left[:2] == membership.process for left in entry.left
+        )
+
+
+def _check_views(membership: Membership, facts: Facts) -> None:
     members: set[Process] | None = None
-    for step in membership.steps:
-        if isinstance(step, ProgramView):
-            members = _next(membership, members, step)
-            _check_reasons(membership, step, facts)
-        elif isinstance(step, ProgramDelivered):
-            if members is None:
-                raise Violation(PROPERTY, f"{membership} gets a message before its first view", (step,))
-            if step.sender not in members:
-                raise Violation(
-                    PROPERTY,
-                    f"{membership} gets message #{step.message} of {step.sender} at {step.at:.6f}, who is"
-                    f" none of {sorted(members)}",
-                    (step,),
-                )
+    for segment in membership.segments:
+        for entry in segment.seen:
+            if isinstance(entry, ProgramView):
+                members = _next(membership, members, entry)
+                _check_reasons(membership, segment, entry, facts)
+            else:
+                _check_sender(membership, members, entry)
+
+
+def _check_sender(membership: Membership, members: set[Process] | None, entry: ProgramDelivered) -> None:
+    if members is None:
+        raise Violation(
+            PROPERTY, f"{membership} gets a message at {entry.at:.6f}, before its first view", (entry,)
+        )
+    if entry.sender not in members:
+        raise Violation(
+            PROPERTY,
+            f"{membership} gets message #{entry.message} of {entry.sender} at {entry.at:.6f}, who is none of"
+            f" {sorted(members)}",
+            (entry,),
+        )
 
 
 def _next(membership: Membership, members: set[Process] | None, view: ProgramView) -> set[Process]:
@@ -105,10 +97,16 @@ def _next(membership: Membership, members: set[Process] | None, view: ProgramVie
     problem = ""
     if len(now) != len(view.members):
         problem = "a member twice"
+    elif list(view.members) != sorted(now):
+        problem = "members unsorted"
     elif not gone and not new:
         problem = "no change"
     elif gone & now or not new <= now:
         problem = "who left is there, or who joined is not"
+    elif membership.process not in now:
+        problem = "it is not a member itself"
+    elif members is None and membership.process not in new:
+        problem = "it is the first, and not about its own joining"
     elif members is not None and (not gone <= members or new & members or now != (members - gone) | new):
         problem = f"it does not follow from {sorted(members)}"
     if problem:
@@ -121,28 +119,31 @@ def _next(membership: Membership, members: set[Process] | None, view: ProgramVie
     return now
 
 
-def _check_reasons(membership: Membership, view: ProgramView, facts: _Facts) -> None:
-    for nodeid, pid, reason in view.left:
-        process = nodeid, pid
-        right = {
-            Reason.LEAVE: process in facts.asked_to_leave,
-            Reason.PROCDOWN: facts.died.get(process, float("inf")) <= view.at,
-            Reason.NODEDOWN: facts.without.get((membership.key[0], nodeid), float("inf")) <= view.at,
-        }.get(Reason(reason), False)
-        if not right:
-            raise Violation(
-                PROPERTY,
-                f"{membership} is told at {view.at:.6f} that {process} left with reason"
-                f" {Reason(reason).name}, which is not what happened",
-                (view,),
-            )
-    for nodeid, pid, reason in view.joined:
-        if reason not in (Reason.JOIN, Reason.NODEUP) or (
-            reason == Reason.JOIN and facts.joined.get((nodeid, pid), float("inf")) > view.at
-        ):
-            raise Violation(
-                PROPERTY,
-                f"{membership} is told at {view.at:.6f} that {(nodeid, pid)} joined with reason"
-                f" {Reason(reason).name}, which is not what happened",
-                (view,),
-            )
+def _check_reasons(membership: Membership, segment: Segment, view: ProgramView, facts: Facts) -> None:
+    for what, entries in (("left", view.left), ("joined", view.joined)):
+        for nodeid, pid, reason in entries:
+            process = nodeid, pid
+            if not _is_right(what, reason, view, segment, process, facts[membership.group, process]):
+                raise Violation(
+                    PROPERTY,
+                    f"{membership} is told at {view.at:.6f} that {process} {what} with reason"
+                    f" {Reason(reason).name}, which is not what happened",
+                    (view, *(m.ended for m in facts[membership.group, process] if m.ended is not None)),
+                )
+
+
+def _is_right(
+    what: str, reason: int, view: ProgramView, segment: Segment, process: Process, lives: list[Membership]
+) -> bool:
+    if what == "joined":
+        lives = [m for m in lives if m.joined_at <= view.at]
+        if reason == Reason.JOIN:
+            ring = segment.passage.ring
+            return any(not m.seen or m.segments[0].passage.ring == ring for m in lives)
+        return reason == Reason.NODEUP and process[0] in segment.gained and bool(lives)
+    if reason == Reason.NODEDOWN:
+        return process[0] in segment.lost
+    how = {m.ended.how for m in lives if m.ended is not None and m.ended.at <= view.at}
+    if reason == Reason.LEAVE:
+        return "leave" in how
+    return reason == Reason.PROCDOWN and bool(how - {"leave", "node"})

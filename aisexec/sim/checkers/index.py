@@ -2,27 +2,45 @@
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
+from collections import defaultdict
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, NamedTuple
 
 from aisexec.sim.history import (
     Delivered,
     Ended,
     History,
     Life,
+    Record,
     Regular,
+    Sizes,
     Started,
+    Stored,
     Submitted,
+    Synchronised,
     Transitional,
 )
 from aisexec.totem.types import RingId
 
+if TYPE_CHECKING:
+    from aisexec.sim.checkers.groups import Membership
+
 Message = tuple[int, int]
 """Sender's nodeid and number of the message."""
 
-RingKey = tuple[RingId, tuple[int, ...], Life | None, int]
-"""A ring as nobody can mistake it: id, members, for a ring of one the life, and how often its
-representative had lost its disk: then it cannot know which ids it has used."""
+
+class Ring(NamedTuple):
+    """A regular configuration.
+
+    A representative that has lost its state directory cannot know which ids it has used, and may use one
+    again; `disk` tells such rings apart: how often the representative had lost its directory before.
+    """
+
+    id: RingId
+    disk: int
+
+    def __str__(self) -> str:
+        return str(self.id) + (f" (after {self.disk} lost directories)" if self.disk else "")
 
 
 @dataclass(slots=True)
@@ -33,19 +51,24 @@ class Passage:
     """
 
     life: Life
-    ring: RingId | None
+    ring: Ring | None
     members: tuple[int, ...]
     at: float
     """When the regular configuration was installed, virtual seconds."""
+    installed: Regular | None = None
     regular: list[Message] = field(default_factory=list)
     """Delivered in the regular configuration."""
     transitional: Transitional | None = None
     after: list[Message] = field(default_factory=list)
     """Delivered in the transitional configuration."""
-    follower: RingId | None = None
+    follower: Ring | None = None
     """The regular configuration installed next; None: the life or the run ended here."""
-    follower_key: RingKey | None = None
+    left_at: float = float("inf")
+    """When that was."""
     submitted: list[Submitted] = field(default_factory=list)
+    records: list[Delivered] = field(default_factory=list)
+    """Of `regular` and `after`."""
+    synchronised_at: float | None = None
 
     @property
     def delivered(self) -> list[Message]:
@@ -57,12 +80,25 @@ class Passage:
 class Index:
     """By life, and by ring."""
 
-    passages: dict[Life, list[Passage]]
-    rings: dict[RingKey, list[Passage]]
-    ended: dict[Life, Ended]
-    started: dict[Life, Started]
-    unique: dict[int, Submitted]
-    """Messages whose bytes were submitted once in the whole run."""
+    passages: dict[Life, list[Passage]] = field(default_factory=dict)
+    rings: dict[Ring, list[Passage]] = field(default_factory=lambda: defaultdict(list))
+    ended: dict[Life, Ended] = field(default_factory=dict)
+    unique: dict[int, Submitted] = field(default_factory=dict)
+    """Messages whose bytes were submitted once in the whole run, by number."""
+    sent: dict[Message, list[Submitted]] = field(default_factory=lambda: defaultdict(list))
+    transitionals: list[Transitional] = field(default_factory=list)
+    sizes: list[Sizes] = field(default_factory=list)
+    numbers: list[Started | Stored | Ended | Regular] = field(default_factory=list)
+    """What ring ids are judged by, in order."""
+    for_groups: list[Record] = field(default_factory=list)
+    """What process groups are judged by, in order."""
+    memberships: list[Membership] | None = None
+    """See aisexec.sim.checkers.groups."""
+
+    def until(self, life: Life) -> float:
+        """When the life was over; infinity when it is up at the end."""
+        ended = self.ended.get(life)
+        return float("inf") if ended is None else ended.at
 
 
 def index(history: History) -> Index:
@@ -72,41 +108,81 @@ def index(history: History) -> Index:
     return history.index
 
 
+class _Disks:
+    """Which directory of its representative the id of a ring came from.
+
+    A representative stores a number before its members do.  And a member that has stored a number joins
+    no ring of that number any more, so its own storing shows which of two rings with equal ids it means.
+    """
+
+    def __init__(self) -> None:
+        self._lost: dict[int, int] = {}
+        self._numbers: dict[int, dict[int, int]] = {}
+        self._meant: dict[tuple[int, int], dict[int, int]] = {}
+
+    def lost(self, nodeid: int) -> None:
+        self._lost[nodeid] = self._lost.get(nodeid, 0) + 1
+
+    def stored(self, nodeid: int, seq: int) -> None:
+        self._numbers.setdefault(seq, {})[nodeid] = self._lost.get(nodeid, 0)
+        self._meant[nodeid, seq] = dict(self._numbers[seq])
+
+    def ring(self, nodeid: int, ring: RingId) -> Ring:
+        if ring.rep == nodeid:
+            return Ring(ring, self._lost.get(nodeid, 0))
+        return Ring(ring, self._meant.get((nodeid, ring.seq), {}).get(ring.rep, 0))
+
+
 def _make(history: History) -> Index:
-    passages: dict[Life, list[Passage]] = {}
-    ended: dict[Life, Ended] = {}
-    started: dict[Life, Started] = {}
-    unique: dict[int, Submitted] = {}
-    several: set[int] = set()
-    rings: dict[RingKey, list[Passage]] = defaultdict(list)
-    losses: Counter[int] = Counter()
+    made = Index()
+    passages, sent, for_groups, numbers = made.passages, made.sent, made.for_groups, made.numbers
+    current: dict[Life, Passage] = {}
+    disks = _Disks()
     for record in history.records:
         if isinstance(record, Delivered):
-            passage = passages[record.life][-1]
+            passage = current[record.life]
+            passage.records.append(record)
             delivered = passage.regular if passage.transitional is None else passage.after
             delivered.append((record.sender, record.message))
         elif isinstance(record, Submitted):
-            passages[record.life][-1].submitted.append(record)
-            if unique.setdefault(record.message, record) is not record:
-                several.add(record.message)
-        elif isinstance(record, Started):
-            started[record.life] = record
-            passages[record.life] = [Passage(record.life, None, (), record.at)]
+            current[record.life].submitted.append(record)
+            sent[record.life[0], record.message].append(record)
+        elif isinstance(record, Stored):
+            numbers.append(record)
+            disks.stored(record.life[0], record.ring_seq)
+        elif isinstance(record, Sizes):
+            made.sizes.append(record)
         elif isinstance(record, Transitional):
-            passages[record.life][-1].transitional = record
+            made.transitionals.append(record)
+            current[record.life].transitional = record
         elif isinstance(record, Regular):
-            mine = passages[record.life]
-            alone = record.life if len(record.members) == 1 else None
-            key = (record.ring, record.members, alone, losses[record.ring.rep])
-            mine[-1].follower, mine[-1].follower_key = record.ring, key
-            mine.append(Passage(record.life, record.ring, record.members, record.at))
-            rings[key].append(mine[-1])
+            numbers.append(record)
+            ring = disks.ring(record.life[0], record.ring)
+            passage = Passage(record.life, ring, record.members, record.at, record)
+            before, current[record.life] = current[record.life], passage
+            before.follower, before.left_at = ring, record.at
+            passages[record.life].append(passage)
+            made.rings[ring].append(passage)
+        elif isinstance(record, Synchronised):
+            current[record.life].synchronised_at = record.at
+        elif isinstance(record, Started):
+            numbers.append(record)
+            current[record.life] = Passage(record.life, None, (), record.at)
+            passages[record.life] = [current[record.life]]
         elif isinstance(record, Ended):
-            ended[record.life] = record
-            losses[record.life[0]] += record.how == "lost"
-    for message in several:
-        del unique[message]
-    return Index(passages, dict(rings), ended, started, unique)
+            numbers.append(record)
+            for_groups.append(record)
+            made.ended[record.life] = record
+            if record.how == "lost":
+                disks.lost(record.life[0])
+        else:
+            for_groups.append(record)
+    several = {message for (_, message), times in sent.items() if len(times) > 1}
+    senders: set[int] = set()
+    for _, message in sent:
+        (several if message in senders else senders).add(message)
+    made.unique = {m: times[0] for (_, m), times in sent.items() if m not in several}
+    return made
 
 
 def name(life: Life) -> str:
@@ -121,3 +197,11 @@ def show(history: History, message: Message) -> str:
     at = body.find(b"message ")
     text = body[at : at + 16].split(b"....")[0] if at >= 0 else body[:12]
     return f"#{number} of node {sender} ({len(body)} bytes, {text!r})"
+
+
+def when(passage: Passage, place: int) -> tuple[str, tuple[Record, ...]]:
+    """" at 1.234567", and the record, of a passage's delivery number `place`; nothing if there is none."""
+    if place >= len(passage.records):
+        return "", ()
+    record = passage.records[place]
+    return f" at {record.at:.6f}", (record,)

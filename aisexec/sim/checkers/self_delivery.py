@@ -1,13 +1,18 @@
-"""Self-delivery: a process delivers what it sends, unless it fails (EVS, specification 4).
+"""Self-delivery: a process delivers what it sends, unless it fails (EVS, specification 3).
 
 In the order of sending and without gaps.  Messages of a synchronisation go ahead of those that wait
 for its end, so the two kinds are looked at apart.
+
+Of a life that failed, too: what somebody has delivered in a configuration was sent in it, so its sender
+delivers it before it leaves that configuration.
 """
 
 from __future__ import annotations
 
-from aisexec.sim.checkers.index import Index, index, name, show
-from aisexec.sim.history import History, Life, Submitted, Violation
+from collections import defaultdict
+
+from aisexec.sim.checkers.index import Index, Message, Passage, index, name, show
+from aisexec.sim.history import Delivered, History, Life, Submitted, Violation
 
 PROPERTY = "self-delivery"
 
@@ -21,6 +26,8 @@ def check(history: History) -> None:
         whole = life not in indexed.ended and history.settled_at is not None
         for synchronising in (False, True):
             _check_life(history, indexed, life, synchronising=synchronising, whole=whole)
+    for passages in indexed.rings.values():
+        _check_witnesses(history, indexed, passages)
 
 
 def _check_life(
@@ -35,19 +42,52 @@ def _check_life(
         if s.synchronising is synchronising and s.message in unique
     ]
     ours = {s.message for s in sent}
-    got = [m for p in passages for sender, m in p.delivered if sender == life[0] and m in ours]
-    for number, message in enumerate(got):
-        if message != sent[number].message:
-            raise _missing(history, sent[number], f"delivers its later {show(history, (life[0], message))}")
+    got = [r for p in passages for r in p.records if r.sender == life[0] and r.message in ours]
+    for number, record in enumerate(got):
+        if number >= len(sent) or record.message != sent[number].message:
+            raise _instead(history, sent[min(number, len(sent) - 1)], record)
     if whole and len(got) < len(sent):
-        raise _missing(history, sent[len(got)], "never")
+        raise _never(history, sent[len(got)], "and never delivers it")
 
 
-def _missing(history: History, sent: Submitted, instead: str) -> Violation:
-    what = show(history, (sent.life[0], sent.message))
+def _check_witnesses(history: History, indexed: Index, passages: list[Passage]) -> None:
+    """All of one ring."""
+    moved_on = {passage.life: passage for passage in passages if passage.follower is not None}
+    delivered: dict[Life, dict[int, Delivered]] = defaultdict(dict)
+    for passage in passages:
+        for record in passage.records:
+            sent = indexed.unique.get(record.message)
+            if sent is not None:
+                delivered[sent.life].setdefault(record.message, record)
+    for life, messages in delivered.items():
+        sender = moved_on.get(life)
+        if sender is None:
+            continue
+        missing = messages.keys() - {record.message for record in sender.records}
+        if missing:
+            witness = messages[min(missing)]
+            raise _never(
+                history,
+                indexed.unique[witness.message],
+                f"in ring {sender.ring}, where {name(witness.life)} delivers it at {witness.at:.6f}, and"
+                f" goes on to ring {sender.follower} without having delivered it",
+                witness,
+            )
+
+
+def _show(history: History, sent: Submitted) -> str:
+    message: Message = sent.life[0], sent.message
+    return f"{name(sent.life)} sends {show(history, message)} at {sent.at:.6f}"
+
+
+def _instead(history: History, sent: Submitted, record: Delivered) -> Violation:
+    later = show(history, (record.sender, record.message))
     return Violation(
         PROPERTY,
-        f"{name(sent.life)} sends {what} at {sent.at:.6f} and "
-        + ("never delivers it" if instead == "never" else f"{instead} before it or without it"),
-        (sent,),
+        f"{_show(history, sent)} and delivers its {later} at {record.at:.6f} in its place",
+        (sent, record),
     )
+
+
+def _never(history: History, sent: Submitted, how: str, *evidence: Delivered) -> Violation:
+    return Violation(PROPERTY, f"{_show(history, sent)} {how}", (sent, *evidence))

@@ -1,4 +1,4 @@
-"""The transitional configuration comes before the regular one, and holds who goes along (EVS, section 2.2).
+"""The transitional configuration comes before the regular one, and holds who goes along (EVS, section 2).
 
 Its members are those that come from the same regular configuration directly to the same next one.
 """
@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import itertools
 
-from aisexec.sim.checkers.index import Passage, RingKey, index, name
-from aisexec.sim.history import History, Regular, Transitional, Violation
+from aisexec.sim.checkers.index import Passage, Ring, index, name
+from aisexec.sim.history import History, Life, Violation
 
 PROPERTY = "transitional configuration"
 
@@ -18,42 +18,47 @@ def check(history: History) -> None:
     if history.corrupted:
         return
     _check_order(history)
-    indexed = index(history)
-    before: dict[tuple[RingKey, int], Passage] = {}
-    for passages in indexed.passages.values():
-        for passage in passages:
-            if passage.follower_key is not None:
-                before[passage.follower_key, passage.life[0]] = passage
-    for passages in indexed.passages.values():
-        for passage, follower in itertools.pairwise(passages):
+    passages = index(history).passages.values()
+    before: dict[tuple[Ring, int], Passage] = {}
+    for mine in passages:
+        for passage in mine:
+            if passage.follower is not None:
+                before[passage.follower, passage.life[0]] = passage
+    for mine in passages:
+        for passage, follower in itertools.pairwise(mine):
             _check_content(before, passage, follower)
 
 
 def _check_order(history: History) -> None:
-    last: dict[object, Transitional] = {}
-    for record in history.records:
-        if isinstance(record, Transitional):
-            if record.life in last:
-                raise Violation(PROPERTY, f"{name(record.life)}: two without a regular one", (record,))
-            last[record.life] = record
-        elif isinstance(record, Regular):
-            announced = last.pop(record.life, None)
-            if announced is None or announced.ring != record.ring:
+    counts: dict[Life, int] = {}
+    for life, passages in index(history).passages.items():
+        counts[life] = sum(passage.transitional is not None for passage in passages)
+        for passage, follower in itertools.pairwise(passages):
+            announced, installed = passage.transitional, follower.installed
+            assert installed is not None
+            if announced is None or announced.ring != installed.ring:
                 raise Violation(
                     PROPERTY,
-                    f"{name(record.life)} installs ring {record.ring} at {record.at:.6f} and"
+                    f"{name(life)} installs ring {installed.ring} at {installed.at:.6f} and"
                     f" {'none' if announced is None else f'that of {announced.ring}'} came before it",
-                    (record,),
+                    (installed,) if announced is None else (announced, installed),
                 )
+    for record in index(history).transitionals:
+        counts[record.life] -= 1
+        if counts[record.life] < 0:
+            raise Violation(
+                PROPERTY, f"{name(record.life)} gets two without a regular one between them", (record,)
+            )
 
 
-def _check_content(
-    before: dict[tuple[RingKey, int], Passage], passage: Passage, follower: Passage
-) -> None:
+def _check_content(before: dict[tuple[Ring, int], Passage], passage: Passage, follower: Passage) -> None:
     announced = passage.transitional
-    assert announced is not None
-    who = f"{name(passage.life)} goes from ring {passage.ring} to {follower.ring}"
+    if announced is None:
+        return
+    who = f"{name(passage.life)} goes from ring {passage.ring} to {follower.ring} at {follower.at:.6f}"
     members = set(announced.members)
+    if len(members) < len(announced.members):
+        raise Violation(PROPERTY, f"{who} with somebody twice: {announced.members}", (announced,))
     if passage.ring is None:
         if members - {passage.life[0]}:
             raise Violation(PROPERTY, f"{who}, its first, with {sorted(members)}", (announced,))
@@ -64,15 +69,21 @@ def _check_content(
             f"{who} with {sorted(members)}; the rings have {passage.members} and {follower.members}",
             (announced,),
         )
+    assert follower.ring is not None
     for nodeid in follower.members:
-        assert passage.follower_key is not None
-        other = before.get((passage.follower_key, nodeid))
-        if other is None or nodeid == passage.life[0]:
+        other = before.get((follower.ring, nodeid))
+        if other is None:
             continue  # it never installed that ring
-        together = other.ring == passage.ring
-        if together != (nodeid in members):
+        if (other.ring == passage.ring) != (nodeid in members):
             raise Violation(
                 PROPERTY,
-                f"{who} with {sorted(members)}, and node {nodeid} comes from {other.ring}",
-                (announced,),
+                f"{who} with {sorted(members)}, and node {nodeid} comes from ring {other.ring}",
+                (announced, *([other.transitional] if other.transitional is not None else [])),
+            )
+        mate = other.transitional
+        if nodeid in members and mate is not None and set(mate.members) != members:
+            raise Violation(
+                PROPERTY,
+                f"{who} with {sorted(members)}, and node {nodeid}, one of them, with {sorted(mate.members)}",
+                (announced, mate),
             )

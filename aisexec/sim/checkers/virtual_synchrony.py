@@ -1,15 +1,14 @@
-"""Virtual synchrony, or failure atomicity (EVS, specification 4 of the journal's numbering 3.2).
+"""Virtual synchrony: who goes on together has delivered the same (EVS, specification 4: failure atomicity).
 
-"If p and q go together from one regular configuration to the next, they deliver the same messages in
-the regular configuration and in the transitional one behind it."  With the total order that makes the
-sequences equal, and the transitional configuration lies at the same place in them.
+Two processes that proceed together from one regular configuration to the next deliver the same messages
+in the regular configuration, and the same in the transitional one behind it.  With the total order that
+makes the sequences equal, and the transitional configuration lies at the same place in them.
 """
 
 from __future__ import annotations
 
-from aisexec.sim.checkers.index import Message, Passage, index, name, show
-from aisexec.sim.history import History, Violation
-from aisexec.totem.types import RingId
+from aisexec.sim.checkers.index import Message, Passage, Ring, index, name, show
+from aisexec.sim.history import History, Record, Violation
 
 PROPERTY = "virtual synchrony"
 
@@ -18,17 +17,14 @@ def check(history: History) -> None:
     """All that share a ring and the one installed next."""
     if history.corrupted:
         return
-    for (ring, *_), passages in index(history).rings.items():
-        by_follower: dict[RingId, Passage] = {}
+    for passages in index(history).rings.values():
+        by_follower: dict[Ring, Passage] = {}
         for passage in passages:
             if passage.follower is None:
                 continue
             other = by_follower.setdefault(passage.follower, passage)
-            if other is passage:
-                continue
-            _same(history, ring, other, passage, other.regular, passage.regular, "")
-            where = "the transitional configuration of "
-            _same(history, ring, other, passage, other.after, passage.after, where)
+            if other is not passage:
+                _same(history, other, passage)
     _check_last(history)
 
 
@@ -37,31 +33,47 @@ def _check_last(history: History) -> None:
     if history.settled_at is None:
         return
     indexed = index(history)
-    last = [p[-1] for life, p in indexed.passages.items() if life not in indexed.ended]
-    for passage in last[1:]:
-        if passage.ring is not None and passage.ring == last[0].ring:
-            _same(history, passage.ring, last[0], passage, last[0].regular, passage.regular, "")
+    first: dict[Ring, Passage] = {}
+    for life, passages in indexed.passages.items():
+        passage = passages[-1]
+        if life not in indexed.ended and passage.ring is not None:
+            _same(history, first.setdefault(passage.ring, passage), passage)
 
 
-def _same(
+def _same(history: History, one: Passage, two: Passage) -> None:
+    if one.regular != two.regular:
+        raise _difference(history, one, two, one.regular, two.regular, 0, "")
+    if one.after != two.after:
+        where = "the transitional configuration of "
+        raise _difference(history, one, two, one.after, two.after, len(one.regular), where)
+
+
+def _difference(
     history: History,
-    ring: RingId,
     one: Passage,
     two: Passage,
     left: list[Message],
     right: list[Message],
+    offset: int,
     where: str,
-) -> None:
-    if left == right:
-        return
+) -> Violation:
     at = next(
         (i for i, (x, y) in enumerate(zip(left, right, strict=False)) if x != y),
         min(len(left), len(right)),
     )
-    seen = [show(history, side[at]) if at < len(side) else "nothing more" for side in (left, right)]
-    together = f", go to {one.follower} together," if one.follower is not None else ""
-    raise Violation(
+    seen: list[str] = []
+    evidence: list[Record] = []
+    for passage, side in ((one, left), (two, right)):
+        if at < len(side):
+            record = passage.records[offset + at]
+            evidence.append(record)
+            seen.append(f"{show(history, side[at])} at {record.at:.6f}")
+        else:
+            seen.append("nothing more")
+    together = f" go to ring {one.follower} together, and" if one.follower is not None else ""
+    return Violation(
         PROPERTY,
-        f"{name(one.life)} and {name(two.life)}{together} and differ in {where}ring {ring}:"
-        f" message {at + 1} of {len(left)} and {len(right)} is {seen[0]} and {seen[1]}",
+        f"{name(one.life)} and {name(two.life)}{together} differ in {where}ring {one.ring}:"
+        f" message {at + 1} of {len(left)} and of {len(right)} is {seen[0]}, and {seen[1]}",
+        (*evidence, *(p.transitional for p in (one, two) if p.transitional is not None)),
     )

@@ -137,7 +137,8 @@ def mutate(data: bytes, rng: random.Random) -> bytes:
             start = rng.randrange(len(other))
             lines[at:at] = other[start : start + rng.randint(1, 10)]
         case 4:
-            lines[at] = rng.choice((b"}", b"{", b"#", b"\t", b"a" * rng.choice((250, 509, 511, 600)) + b": 1"))
+            long = b"a" * rng.choice((250, 300, 507, 508, 600)) + b": 1"
+            lines[at] = rng.choice((b"}", b"{", b"#", b"\t", long))
         case _:
             key = re.match(rb"[^:]*", lines[at])
             value = rng.choice(rng.choice((_NUMBERS, _ODD, _words())))

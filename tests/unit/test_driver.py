@@ -1,0 +1,110 @@
+"""The loop itself, between a network and an executive that only keep what they are told."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any, cast
+
+import pytest
+
+from aisexec.driver import FRAMES_AT_ONCE, Driver
+from aisexec.executive import Executive
+from aisexec.net.base import NetStats, Received, Transport
+from aisexec.totem.stats import Stats
+from aisexec.totem.types import Unicast
+
+
+class Network:
+    """Has frames waiting; notes in `story` what is sent."""
+
+    def __init__(self, story: list[str]) -> None:
+        self.stats = NetStats()
+        self.frames: list[Received] = []
+        self._story = story
+
+    def receive(self) -> list[Received]:
+        taken, self.frames = self.frames, []
+        return taken
+
+    def unicast(self, nodeid: int, frames: Sequence[bytes]) -> None:
+        self._story.append(f"sent {frames[0].decode()}")
+
+
+class Stage:
+    """An executive that passes on each frame called token, and knows which frames are stale."""
+
+    def __init__(self, story: list[str]) -> None:
+        self.totem = cast(Any, self)
+        self.stats = Stats()
+        self.ring_id = None
+        self.ready = False
+        self.served: tuple[str, ...] = ()
+        self.stale = b""
+        self._story = story
+        self._effects: list[Unicast] = []
+
+    def without_stale(self, frames: Sequence[Received], now: float) -> Sequence[Received]:
+        return [received for received in frames if received[0] != self.stale]
+
+    def receive(self, frames: Sequence[Received], now: float) -> None:
+        self._story.append(f"got {len(frames)}")
+        self._effects += [Unicast(2, frame) for frame, _ in frames if frame.startswith(b"token")]
+
+    def take_effects(self) -> list[Unicast]:
+        taken, self._effects = self._effects, []
+        return taken
+
+    def next_timer(self) -> None:
+        return None
+
+    def flow_levels(self) -> dict[str, int]:
+        return {}
+
+    def counters(self) -> Iterable[tuple[str, int]]:
+        return [("stats.toy.things", 7)]
+
+
+@pytest.fixture
+def story() -> list[str]:
+    return []
+
+
+def driver(network: Network, stage: Stage) -> Driver:
+    return Driver(
+        lambda buffers: cast(Executive, stage),
+        cast(Transport, network),
+        cast(Any, None),
+        lambda subsystem, priority, text: None,
+    )
+
+
+def test_token_is_passed_on_before_the_frames_behind_it(story: list[str]) -> None:
+    network, stage = Network(story), Stage(story)
+    filler = [(b"other", "10.0.0.3")] * FRAMES_AT_ONCE
+    network.frames = [(b"token", "10.0.0.2"), *filler, *filler]
+    driver(network, stage)._network_ready()
+    assert story == [f"got {FRAMES_AT_ONCE}", "sent token", f"got {FRAMES_AT_ONCE}", "got 1"]
+
+
+def test_stale_frames_are_dropped_from_all_that_wait(story: list[str]) -> None:
+    """What makes them stale may be in a later part."""
+    network, stage = Network(story), Stage(story)
+    stage.stale = b"stale"
+    network.frames = [(b"stale", "10.0.0.2")] * 500 + [(b"token", "10.0.0.2")]
+    driver(network, stage)._network_ready()
+    assert story == ["got 1", "sent token"]
+
+
+def test_counters_have_keys_of_the_statistics_map(story: list[str]) -> None:
+    network, stage = Network(story), Stage(story)
+    stage.stats.mcast_tx = 3
+    stage.stats.dropped["token of another ring"] += 2
+    network.stats.refused["invalid"] += 4
+    counters = dict(driver(network, stage).counters())
+    assert counters["stats.srp.mcast_tx"] == 3
+    assert counters["stats.srp.dropped.token_of_another_ring"] == 2
+    assert counters["stats.net.refused.invalid"] == 4
+    assert counters["stats.ipcs.global.active"] == 0
+    assert counters["stats.ipcs.global.put_off"] == 0
+    assert counters["stats.toy.things"] == 7
+    assert not any(" " in key for key in counters)
