@@ -121,7 +121,7 @@ def _safe_at_once() -> Patches:
 
 
 @_mutation("dropped-message", "each fiftieth message that a node sends goes nowhere", "self-delivery",
-           "liveness", "group delivery")  # fmt: skip
+           "liveness", "group delivery", "delivered once")  # fmt: skip
 def _dropped_message() -> Patches:
     send = token_visit._send_frame
     sent: dict[int, int] = defaultdict(int)

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from aisexec.counters import flatten
 from aisexec.totem.broken_links import BrokenLinks, compare
 from aisexec.totem.clique import better, largest_clique
 from aisexec.totem.connectivity import Connectivity, Survey, Tally
@@ -117,6 +118,15 @@ def test_the_pair_and_the_direction_are_named_once() -> None:
     again = links.report(compare(dict(rows), ()), 2.0 + BROKEN_PAIR_LOG_INTERVAL)
     assert again == said
     assert stats.broken_pairs_seen == 1
+
+
+def test_statistics_have_a_key_for_each_broken_direction() -> None:
+    stats = Stats(broken_pairs=((3, 1), (4, 12)))
+    keys = dict(flatten("stats.srp", stats))
+    assert [key for key in keys if ".broken_pairs." in key] == [
+        "stats.srp.broken_pairs.3_1",
+        "stats.srp.broken_pairs.4_12",
+    ]
 
 
 def test_both_directions_make_one_sentence_and_an_unknown_one_is_not_claimed() -> None:
@@ -273,6 +283,30 @@ def test_those_who_give_somebody_up_say_nothing_about_links() -> None:
         current = survey(connectivity, now, n2={1, 2}, n3={1, 2, 3})
         del current.told[2]
         assert connectivity.settle([1, 2], now) is None
+
+
+def test_surveys_that_lead_to_nothing_are_left_alone_for_a_while() -> None:
+    connectivity = suspecting()
+    survey(connectivity, 10.0, n3={1, 3})
+    connectivity.settle([1], 10.0)
+    now = 10.0
+    while connectivity.survey_begins({1}, now):
+        connectivity.agreed(())
+        now += 0.5
+        assert now < 20
+    waits = []
+    for _ in range(3):
+        paused_at = now
+        assert not connectivity.excluded
+        while not connectivity.suspected:
+            now += 0.5
+            connectivity.heard(3, now)
+            connectivity.quarrelled([3], now)
+        waits.append(now - paused_at)
+        while connectivity.survey_begins({1}, now):
+            connectivity.agreed(())
+    assert waits[0] > ATTEMPT
+    assert waits[0] < waits[1] < waits[2]
 
 
 def test_merge_detects_are_few_while_nodes_are_excluded() -> None:

@@ -19,6 +19,8 @@ def check(history: History) -> None:
     if history.corrupted:
         return
     indexed = index(history)
+    for record in indexed.unsent:
+        raise _unsent(history, indexed, record)
     where: dict[int, Passage] = {}
     for mine in indexed.passages.values():
         times: Counter[Message] = Counter()
@@ -44,10 +46,19 @@ def _check_senders(
         other = where.setdefault(record.message, passage)
         if other.ring != passage.ring:
             raise _wrong(history, passage, record, f"which {name(other.life)} delivers in ring {other.ring}")
-        if sent.at > record.at:
-            raise _wrong(history, passage, record, f"which is sent at {sent.at:.6f}", sent)
         if sent.life not in here:
             raise _wrong(history, passage, record, f"which {name(sent.life)} sent, never in that ring", sent)
+
+
+def _unsent(history: History, indexed: Index, record: Delivered) -> Violation:
+    message = record.sender, record.message
+    sent = indexed.sent.get(message, [])
+    how = f"which is sent at {sent[0].at:.6f} only" if sent else "which was never sent"
+    return Violation(
+        PROPERTY,
+        f"{name(record.life)} delivers {show(history, message)} at {record.at:.6f}, {how}",
+        (record, *sent[:1]),
+    )
 
 
 def _too_often(
@@ -56,11 +67,10 @@ def _too_often(
     records = [r for p in passages for r in p.records if (r.sender, r.message) == message]
     sent = indexed.sent.get(message, [])
     one_too_many = records[len(sent)]
-    often = f"sent {len(sent)} times only" if sent else "never sent"
     return Violation(
         PROPERTY,
         f"{name(one_too_many.life)} delivers {show(history, message)} at {one_too_many.at:.6f} for time"
-        f" {len(sent) + 1}; it was {often}",
+        f" {len(sent) + 1}; it was sent {len(sent)} times only",
         (*sent, *records),
     )
 

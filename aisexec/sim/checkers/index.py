@@ -86,6 +86,8 @@ class Index:
     unique: dict[int, Submitted] = field(default_factory=dict)
     """Messages whose bytes were submitted once in the whole run, by number."""
     sent: dict[Message, list[Submitted]] = field(default_factory=lambda: defaultdict(list))
+    unsent: list[Delivered] = field(default_factory=list)
+    """Delivered before anything like it was sent."""
     transitionals: list[Transitional] = field(default_factory=list)
     sizes: list[Sizes] = field(default_factory=list)
     numbers: list[Started | Stored | Ended | Regular] = field(default_factory=list)
@@ -142,6 +144,8 @@ def _make(history: History) -> Index:
         if isinstance(record, Delivered):
             passage = current[record.life]
             passage.records.append(record)
+            if (record.sender, record.message) not in sent:
+                made.unsent.append(record)
             delivered = passage.regular if passage.transitional is None else passage.after
             delivered.append((record.sender, record.message))
         elif isinstance(record, Submitted):
