@@ -50,6 +50,7 @@ from aisexec.services.cpg_joinlist import (
 )
 from aisexec.services.cpg_processes import Process, ProcessTable, by_group
 from aisexec.services.cpg_queries import CpgQueries
+from aisexec.services.cpg_zero_copy import ZeroCopy
 from aisexec.totem.types import LOG_DEBUG, LOG_WARNING, RingId
 from ipc.cpg_layouts import (
     CALLS,
@@ -60,11 +61,6 @@ from ipc.cpg_layouts import (
     PARTIAL_DELIVER_MAX,
     PARTIAL_MCAST_REQUEST,
     SERVICE_NAME,
-    ZC_ALLOC_REQUEST,
-    ZC_EXECUTE_REQUEST,
-    ZC_FREE_REQUEST,
-    ZC_MCAST_OFFSET,
-    ZC_PAYLOAD_OFFSET,
     Address,
     BadMessageError,
     CpgRequest,
@@ -133,6 +129,7 @@ class Cpg(Service):
     def requests(self) -> Mapping[int, Request]:
         """All calls of libcpg."""
         queries = self._queries
+        buffers = ZeroCopy(self.context, self._multicast)
         handlers: dict[CpgRequest, Handler] = {
             CpgRequest.JOIN: self._join,
             CpgRequest.LEAVE: self._leave,
@@ -143,9 +140,9 @@ class Cpg(Service):
             CpgRequest.ITERATION_NEXT: queries.iteration_next,
             CpgRequest.ITERATION_FINALIZE: queries.iteration_finalize,
             CpgRequest.FINALIZE: self._finalize,
-            CpgRequest.ZC_ALLOC: self._zc_alloc,
-            CpgRequest.ZC_FREE: self._zc_free,
-            CpgRequest.ZC_EXECUTE: self._zc_execute,
+            CpgRequest.ZC_ALLOC: buffers.allocate,
+            CpgRequest.ZC_FREE: buffers.free,
+            CpgRequest.ZC_EXECUTE: buffers.execute,
             CpgRequest.PARTIAL_MCAST: self._partial_mcast,
         }
         return {
@@ -333,46 +330,6 @@ class Cpg(Service):
         )
         safe = request.guarantee == Guarantee.SAFE
         return self.context.multicast([CPG_PARTIAL_MCAST.pack(head), body], safe=safe)
-
-    # ------------------------------------------------------------- zero copy
-
-    def _zc_alloc(self, cpg: CpgClient, message: bytes) -> None:
-        request = ZC_ALLOC_REQUEST.unpack(message)
-        path = request.path_to_file.split(b"\0")[0].decode("utf-8", "surrogateescape")
-        try:
-            self.context.open_buffer(cpg.client.id, path, request.map_size)
-        except OSError as error:
-            # The library ignores an error answer and would use a buffer that nobody reads.
-            self.context.close(cpg.client.id, f"zero-copy buffer refused: {error}")
-            return
-        self._answer(cpg, CpgResponse.ZC_ALLOC, CsError.OK)
-
-    def _zc_free(self, cpg: CpgClient, message: bytes) -> None:
-        request = ZC_FREE_REQUEST.unpack(message)
-        try:
-            self.context.release_buffer(cpg.client.id, request.server_address)
-        except KeyError:
-            self.context.close(cpg.client.id, "zero-copy buffer freed that was never allocated")
-            return
-        self._answer(cpg, CpgResponse.ZC_FREE, CsError.OK)
-
-    def _zc_execute(self, cpg: CpgClient, message: bytes) -> None:
-        cookie = ZC_EXECUTE_REQUEST.unpack(message).server_address
-        client = cpg.client.id
-        try:
-            head = self.context.read_buffer(client, cookie, ZC_MCAST_OFFSET, MCAST_REQUEST.size)
-            request = MCAST_REQUEST.unpack(head)
-            if request.msglen > DELIVER_MAX:
-                self._answer(cpg, CpgResponse.ZC_EXECUTE, CsError.TOO_BIG)
-                return
-            body = self.context.read_buffer(client, cookie, ZC_PAYLOAD_OFFSET, request.msglen)
-        except (KeyError, ValueError, OSError) as error:
-            self.context.close(client, f"bad zero-copy message: {error}")
-            return
-        error_code = CsError.NOT_EXIST
-        if cpg.may_send():
-            error_code = CsError.OK if self._multicast(cpg, body, request.guarantee) else CsError.TRY_AGAIN
-        self._answer(cpg, CpgResponse.ZC_EXECUTE, error_code)
 
     # ------------------------------------------------------------- executive messages
 

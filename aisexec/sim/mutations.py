@@ -252,7 +252,7 @@ def _nothing_recovered() -> Patches:
 @_mutation("recovered-in-vain", "messages that ring mates sent again are thrown away", "virtual synchrony",
            "self-delivery", "safe delivery")  # fmt: skip
 def _recovered_in_vain() -> Patches:
-    return [(operational, "_take_recovered_messages", lambda held: None)]
+    return [(operational, "take_recovered_messages", lambda held: None)]
 
 
 @_mutation("delivered-again", "the last old message is delivered once more after recovery", "delivered once",

@@ -33,7 +33,7 @@ from aisexec.totem.limits import (
     SORT_QUEUE_SIZE,
 )
 from aisexec.totem.settings import Settings
-from aisexec.totem.types import Broadcast, Configuration, Log, StoreRingId, Unicast
+from aisexec.totem.types import Broadcast, Configuration, Log, RingId, StoreRingId, Unicast
 
 GROUP_SIMULATION = b"sim"
 """Messages of the workload that go to Totem without passing through a service."""
@@ -88,6 +88,8 @@ class WatchedExecutive(Executive):
     ) -> None:
         super().__init__(settings, node.nodeid, ring_seq, options, NoBuffers())
         self.node = node
+        self._installed = RingId(node.nodeid, ring_seq)
+        """The last regular configuration's ring; Totem itself may be on its way to another."""
         self._submit = self.totem.submit
         self.totem.submit = self._watched_submit  # type: ignore[method-assign]
 
@@ -113,16 +115,17 @@ class WatchedExecutive(Executive):
             world.record(
                 Regular(world.now, life, change.ring_id, change.members, change.left, change.joined)
             )
+            self._installed = change.ring_id
             self._reached(synchronised=False)
         super().configuration(change)
 
     def synchronisation_done(self) -> None:
-        self.node.world.record(Synchronised(self.node.world.now, self.node.life, self.totem.ring_id))
+        self.node.world.record(Synchronised(self.node.world.now, self.node.life, self._installed))
         super().synchronisation_done()
         self._reached(synchronised=True)
 
     def _reached(self, *, synchronised: bool) -> None:
-        self.emit(Reached(0.0, self.node.life, self.totem.ring_id, synchronised))  # type: ignore[arg-type]
+        self.emit(Reached(0.0, self.node.life, self._installed, synchronised))  # type: ignore[arg-type]
 
 
 class Node:

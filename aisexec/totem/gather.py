@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from aisexec.totem import wire
 from aisexec.totem.core import Core, Gathering, State
+from aisexec.totem.operational import take_recovered_messages
 from aisexec.totem.timers import Timer
 from aisexec.totem.types import LOG_DEBUG
 
@@ -13,6 +14,10 @@ def enter_gather(core: Core, reason: Gathering) -> None:
     if core.state is State.RECOVERY:
         # Whatever ends it, also what stock forgets: an interface that comes up, failing to receive.
         # The next commit token must not tell the numbers of the attempt as those of the old ring.
+        # Mates may have installed the new ring, and delivered messages as safe because we had said that
+        # we have them: so we keep what we got (paper: obligation set).
+        take_recovered_messages(core)
+        core.old_aru = core.regular_q.contiguous_from(core.old_aru)
         core.restore_old_ring()
     core.discard_token = True
     core.originated_orf = False

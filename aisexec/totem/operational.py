@@ -16,7 +16,7 @@ def enter_operational(core: Core) -> None:
     core.old_saved = False
     core.originated_orf = False
     core.safe_aru = core.recovered_safe_aru
-    _take_recovered_messages(core)
+    take_recovered_messages(core)
     new_aru, core.my_aru = core.my_aru, core.old_aru
     # Paper, delivery of safe messages: one that is not known to be everywhere must wait for the
     # transitional configuration, and with it all that is ordered behind it.
@@ -58,7 +58,7 @@ def enter_operational(core: Core) -> None:
         core.timers.stop(Timer.DOWNCHECK)
 
 
-def _take_recovered_messages(core: Core) -> None:
+def take_recovered_messages(core: Core) -> None:
     """Old-ring messages that ring mates sent again go where they belong."""
     seq = 0
     while seq != core.my_aru:

@@ -20,6 +20,7 @@ from aisexec.sim.checkers import (
     ring_ids,
     safe_delivery,
     self_delivery,
+    synchronisation,
     transitional_configuration,
     virtual_synchrony,
 )
@@ -39,6 +40,7 @@ from aisexec.sim.history import (
     Started,
     Stored,
     Submitted,
+    Synchronised,
     Transitional,
     Violation,
 )
@@ -63,6 +65,7 @@ def install(
         Transitional(1.0, life, ring, came),
         Regular(1.0, life, ring, members, (), joined),
         Reached(1.0, life, ring, False),
+        Synchronised(1.1, life, ring),
         Reached(1.1, life, ring, True),
     ]
 
@@ -95,6 +98,7 @@ def good() -> History:
             Transitional(5.0, life, PAIR, (1, 2)),
             Regular(5.0, life, PAIR, (1, 2), (), ()),
             Reached(5.0, life, PAIR, False),
+            Synchronised(5.1, life, PAIR),
             Reached(5.1, life, PAIR, True),
         ]
     records += [Submitted(6.0, B, 3, False), Delivered(6.1, A, 2, 3), Delivered(6.1, B, 2, 3)]
@@ -217,6 +221,9 @@ BAD: list[tuple[str, Callable[[History], None], Callable[[History], None]]] = [
     ("never sent", group_delivery.check, before(FIRST, ProgramDelivered(6.0, A, 10, (1, 10), 4))),
     ("never together", liveness.check, never_settled),
     ("too late", liveness.check, settled_late),
+    ("in step elsewhere", synchronisation.check, moved(Synchronised(5.1, A, PAIR), Sizes(9.0, A, SIZES))),
+    ("in step twice", synchronisation.check, before(FIRST, Synchronised(6.0, A, PAIR))),
+    ("not in step", liveness.check, without(Synchronised(5.1, B, PAIR))),
     ("a ring of some", liveness.check, lambda history: setattr(history, "alive", (1, 2, 3))),
     ("beyond a limit", boundedness.check, before(FIRST, FULL)),
     ("not empty at rest", boundedness.check, instead(Sizes(9.0, B, SIZES), NOT_EMPTY)),
@@ -249,5 +256,6 @@ def test_with_changed_frames_only_limits_are_judged() -> None:
     for check in ALL:
         check(history)
     history.records.append(FULL)
+    history.index = None
     with pytest.raises(Violation):
         boundedness.check(history)

@@ -21,6 +21,7 @@ from aisexec.sim.checkers import (
     ring_ids,
     safe_delivery,
     self_delivery,
+    synchronisation,
     transitional_configuration,
     virtual_synchrony,
 )
@@ -39,6 +40,7 @@ ALL: tuple[Checker, ...] = (
     self_delivery.check,
     causal_order.check,
     ring_ids.check,
+    synchronisation.check,
     group_views.check,
     group_agreement.check,
     group_delivery.check,

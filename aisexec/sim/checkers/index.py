@@ -69,6 +69,8 @@ class Passage:
     records: list[Delivered] = field(default_factory=list)
     """Of `regular` and `after`."""
     synchronised_at: float | None = None
+    synchronised_place: int = 0
+    """How many messages were delivered then."""
 
     @property
     def delivered(self) -> list[Message]:
@@ -88,6 +90,8 @@ class Index:
     sent: dict[Message, list[Submitted]] = field(default_factory=lambda: defaultdict(list))
     unsent: list[Delivered] = field(default_factory=list)
     """Delivered before anything like it was sent."""
+    misplaced: list[Synchronised] = field(default_factory=list)
+    """Not of the ring that the life is in, or the second of it."""
     transitionals: list[Transitional] = field(default_factory=list)
     sizes: list[Sizes] = field(default_factory=list)
     numbers: list[Started | Stored | Ended | Regular] = field(default_factory=list)
@@ -168,7 +172,11 @@ def _make(history: History) -> Index:
             passages[record.life].append(passage)
             made.rings[ring].append(passage)
         elif isinstance(record, Synchronised):
-            current[record.life].synchronised_at = record.at
+            passage = current[record.life]
+            if passage.synchronised_at is not None or passage.ring is None or passage.ring.id != record.ring:
+                made.misplaced.append(record)
+            passage.synchronised_at = record.at
+            passage.synchronised_place = len(passage.records)
         elif isinstance(record, Started):
             numbers.append(record)
             current[record.life] = Passage(record.life, None, (), record.at)

@@ -4,7 +4,8 @@ In the order of sending and without gaps.  Messages of a synchronisation go ahea
 for its end, so the two kinds are looked at apart.
 
 Of a life that failed, too: what somebody has delivered in a configuration was sent in it, so its sender
-delivers it before it leaves that configuration.
+delivers it before it leaves that configuration.  And nobody waits for ever for its own message in a
+configuration that lasts.
 """
 
 from __future__ import annotations
@@ -33,21 +34,38 @@ def check(history: History) -> None:
 def _check_life(
     history: History, indexed: Index, life: Life, *, synchronising: bool, whole: bool
 ) -> None:
-    unique = indexed.unique
     passages = indexed.passages[life]
-    sent = [
-        s
-        for passage in passages
-        for s in passage.submitted
-        if s.synchronising is synchronising and s.message in unique
-    ]
+    every = [s for passage in passages for s in passage.submitted]
+    others = {s.message for s in every if s.synchronising is not synchronising}
+    sent = [s for s in every if s.synchronising is synchronising and s.message not in others]
     ours = {s.message for s in sent}
     got = [r for p in passages for r in p.records if r.sender == life[0] and r.message in ours]
     for number, record in enumerate(got):
         if number >= len(sent) or record.message != sent[number].message:
             raise _instead(history, sent[min(number, len(sent) - 1)], record)
-    if whole and len(got) < len(sent):
-        raise _never(history, sent[len(got)], "and never delivers it")
+    if len(got) < len(sent):
+        waiting = sent[len(got)]
+        if whole:
+            raise _never(history, waiting, "and never delivers it")
+        since = max([waiting.at, *(record.at for record in got[-1:])])
+        _check_patience(history, indexed, waiting, since)
+
+
+def _check_patience(history: History, indexed: Index, waiting: Submitted, since: float) -> None:
+    """As long as healing may take, in one ring that is in step, has to be enough."""
+    patience = history.must_settle_by - history.healed_at
+    end = min(indexed.until(waiting.life), history.ended_at)
+    for passage in indexed.passages[waiting.life]:
+        if passage.synchronised_at is None:
+            continue
+        begin = max(since, passage.synchronised_at)
+        until = min(passage.left_at, end)
+        if until - begin > patience:
+            raise _never(
+                history,
+                waiting,
+                f"and does not deliver it in ring {passage.ring} from {begin:.6f} until {until:.6f}",
+            )
 
 
 def _check_witnesses(history: History, indexed: Index, passages: list[Passage]) -> None:
