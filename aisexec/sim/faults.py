@@ -18,6 +18,7 @@ PROFILES = {
     "hostile": "changed and replayed frames",
     "storm": "one fault after the other, for long",
     "safe": "many safe messages while the network splits, loses and nodes die",
+    "load": "the network splits and nodes die just while all are sending",
 }
 
 FAULT_KINDS: dict[str, dict[str, int]] = {
@@ -37,6 +38,7 @@ FAULT_KINDS: dict[str, dict[str, int]] = {
     "lossy": {"loss": 4, "lossy": 3, "duplicate": 2, "jitter": 3, "cut": 2},
     "pauses": {"pause": 5, "slow": 3, "busy": 3, "loss": 1},
     "safe": {"partition": 4, "crash": 3, "lossy": 3, "loss": 3, "cut": 2, "pause": 1},
+    "load": {"rift": 8, "aftershock": 2, "crash": 1, "pause": 1},
     "hostile": {"corrupt": 4, "replay": 4, "crash": 1, "loss": 1, "partition": 1},
 }  # fmt: skip
 """Weights."""
@@ -188,6 +190,26 @@ def _aftershock(ground: Ground) -> list[Step]:
     ]
 
 
+def _rift(ground: Ground) -> list[Step]:
+    """All send at once, and in the midst of it the network splits, or a node dies or goes deaf."""
+    draw = ground.random
+    at = round(ground.time() + 0.1, 4)
+    load = [
+        Step(
+            round(at - draw.uniform(0.0, 0.03), 4),
+            "raw",
+            (str(n), str(draw.choice((5, 20, 40))), str(draw.choice((60, 300, 1300, 5000))), guarantee),
+        )
+        for n in ground.nodes
+        for guarantee in ("agreed", "safe")
+    ]
+    kind = draw.choice(("partition", "partition", "crash", "cut"))
+    if kind == "partition":
+        return [*load, *_partition_at(ground, at)]
+    last = (ground.node(),) if kind == "crash" else (*_link(ground), ground.span())
+    return [*load, Step(at, kind, last)]
+
+
 def _link(ground: Ground) -> tuple[str, str]:
     a, b = ground.random.sample(ground.nodes, 2) if len(ground.nodes) > 1 else ground.nodes * 2
     return str(a), str(b)
@@ -202,12 +224,17 @@ def _lossy(ground: Ground) -> list[Step]:
 
 
 def _partition(ground: Ground) -> list[Step]:
+    return _partition_at(ground, None)
+
+
+def _partition_at(ground: Ground, at: float | None) -> list[Step]:
     draw = ground.random
     side = {n: draw.randrange(3 if draw.random() < 0.2 else 2) for n in ground.nodes}
     sides = "/".join(
         ",".join(str(n) for n in ground.nodes if side[n] == s) for s in sorted(set(side.values()))
     )
-    at = ground.time()
+    if at is None:
+        at = ground.time()
     steps = [Step(at, "partition", (sides, ground.span()))]
     if draw.random() < 0.3:  # comes and goes
         steps.append(Step(round(at + 1.5 * ground.timeout, 4), "partition", (sides, ground.span())))
@@ -237,6 +264,7 @@ _FAULTS: dict[str, Callable[[Ground], list[Step]]] = {
     "lossy": _lossy,
     "partition": _partition,
     "aftershock": _aftershock,
+    "rift": _rift,
     "loss": _everywhere("loss", 0.01, 0.05, 0.3),
     "duplicate": _everywhere("duplicate", 0.05, 0.5),
     "corrupt": _everywhere("corrupt", 0.01, 0.1),

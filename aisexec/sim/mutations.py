@@ -16,6 +16,7 @@ from aisexec.services import cpg
 from aisexec.totem import commit, interrupted, operational, recovery, ring, token_visit, wire
 from aisexec.totem.assembly import Assembly
 from aisexec.totem.core import Core, State
+from aisexec.totem.flow_control import FlowControl
 from aisexec.totem.sequence import following
 from aisexec.totem.sort_queue import SortQueue
 from aisexec.totem.stack import Totem
@@ -32,6 +33,8 @@ class Mutation(NamedTuple):
     apply: Callable[[], AbstractContextManager[None]]
     caught_by: tuple[str, ...]
     """Properties of which one has to be violated."""
+    profile: str = "mixed"
+    """Of plans that show it most often."""
 
 
 MUTATIONS: dict[str, Mutation] = {}
@@ -52,9 +55,11 @@ def _patched(patches: Patches) -> Iterator[None]:
             setattr(where, name, was)
 
 
-def _mutation(name: str, text: str, *caught_by: str) -> Callable[[Callable[[], Patches]], None]:
+def _mutation(
+    name: str, text: str, *caught_by: str, profile: str = "mixed"
+) -> Callable[[Callable[[], Patches]], None]:
     def register(patches: Callable[[], Patches]) -> None:
-        MUTATIONS[name] = Mutation(text, lambda: _patched(patches()), caught_by)
+        MUTATIONS[name] = Mutation(text, lambda: _patched(patches()), caught_by, profile)
 
     return register
 
@@ -109,13 +114,32 @@ def _across_a_hole() -> Patches:
     return [(Core, "deliver", deliver)]
 
 
+@_mutation("as-they-come", "messages are delivered in the order in which they arrive", "agreed order",
+           "causal order", "virtual synchrony", profile="lossy")  # fmt: skip
+def _as_they_come() -> Patches:
+    def deliver(self: Core, to: int, *, safe_only: bool) -> None:
+        done: set[int] = self.regular_q.__dict__.setdefault("delivered", set())
+        seq, whole = self.my_high_delivered, True
+        while seq != to:
+            seq = following(seq)
+            frame = self.regular_q.frames.get(seq)
+            if frame is not None and seq not in done:
+                done.add(seq)
+                self.user.deliver_frame(wire.mcast_nodeid(frame), memoryview(frame)[wire.MCAST_SIZE :])
+            whole = whole and frame is not None
+            if whole:
+                self.my_high_delivered = seq
+
+    return [(Core, "deliver", deliver)]
+
+
 @_mutation("token-twice", "a copy of the token is taken for a new one", "agreed order", "virtual synchrony",
            "liveness", "self-delivery", "delivered once")  # fmt: skip
 def _token_twice() -> Patches:
     return [(token_visit, "lte", lambda left, right: False)]
 
 
-@_mutation("safe-at-once", "safe messages are delivered like agreed ones", "safe delivery")
+@_mutation("safe-at-once", "safe messages are delivered like agreed ones", "safe delivery", profile="load")
 def _safe_at_once() -> Patches:
     return [(wire, "mcast_guarantee", lambda frame: 0)]
 
@@ -153,7 +177,7 @@ def _one_sender() -> Patches:
 
 
 @_mutation("no-restart", "a message cut in two by a join is not started again", "self-delivery",
-           "virtual synchrony", "agreed order")  # fmt: skip
+           "virtual synchrony", "agreed order", profile="load")  # fmt: skip
 def _no_restart() -> Patches:
     return [(interrupted.InterruptedMessage, "restart", lambda self: [])]
 
@@ -177,6 +201,27 @@ def _never_released() -> Patches:
     return [(token_visit, "_release", lambda held, aru: None)]
 
 
+@_mutation("last-first", "what was submitted last is sent first", "self-delivery", "agreed order",
+           "delivered once", "group delivery")  # fmt: skip
+def _last_first() -> Patches:
+    def jump(self: Totem, packet: bytes, guarantee: int) -> None:
+        self._core.send_queue().appendleft((packet, guarantee))
+
+    return [(Totem, "_enqueue", jump)]
+
+
+@_mutation("throttled", "what a member has sent is never taken out of the token's count", "liveness",
+           "self-delivery")  # fmt: skip
+def _throttled() -> Patches:
+    def allowance(self: FlowControl, *, fcc: int, window_size: int, max_messages: int, **_: int) -> int:
+        return max(0, min(max_messages, window_size - fcc))
+
+    def account(self: FlowControl, *, fcc: int, backlog: int, queued: int, sent: int) -> tuple[int, int]:
+        return fcc + sent, 0
+
+    return [(FlowControl, "allowance", allowance), (FlowControl, "account", account)]
+
+
 # Configurations.
 
 
@@ -194,7 +239,7 @@ def _no_transitional() -> Patches:
 
 
 @_mutation("wrong-transitional", "who was a member once is taken for somebody who comes along",
-           "transitional configuration", "virtual synchrony")  # fmt: skip
+           "transitional configuration", "virtual synchrony", profile="load")  # fmt: skip
 def _wrong_transitional() -> Patches:
     enter = recovery.enter_recovery
 
@@ -210,6 +255,7 @@ def _wrong_transitional() -> Patches:
     "a node delivers the transitional configuration before the last old messages",
     "virtual synchrony",
     "safe delivery",
+    profile="load",
 )
 def _early_transitional() -> Patches:
     deliver = Core.deliver
@@ -221,8 +267,8 @@ def _early_transitional() -> Patches:
     return [(Core, "deliver", late)]
 
 
-@_mutation("ring-id-again", "a new ring takes the number of the last one", "ring ids", "liveness",
-           "configuration agreement")  # fmt: skip
+@_mutation("ring-id-again", "a new ring takes the number of the last one", "ring ids",
+           "configuration agreement", "transitional configuration")  # fmt: skip
 def _ring_id_again() -> Patches:
     return [(commit, "RING_SEQ_STEP", 0)]
 
@@ -238,6 +284,31 @@ def _not_stored() -> Patches:
     from aisexec.totem import consensus
 
     return [(ring, "enter_commit", forget), (consensus, "enter_commit", forget)]
+
+
+@_mutation("all-joined", "who came along is said to have joined", "configuration agreement")
+def _all_joined() -> Patches:
+    tell = Totem.configuration
+
+    def generous(self: Totem, change: Configuration) -> None:
+        tell(self, change if change.transitional else change._replace(joined=change.members))
+
+    return [(Totem, "configuration", generous)]
+
+
+@_mutation("forgotten-member", "the representative does not see the last member", "configuration agreement",
+           "transitional configuration")  # fmt: skip
+def _forgotten_member() -> Patches:
+    tell = Totem.configuration
+
+    def overlook(self: Totem, change: Configuration) -> None:
+        if len(change.members) > 2 and not change.transitional and self._core.i_am_rep:
+            last = change.members[-1]
+            joined = tuple(n for n in change.joined if n != last)
+            change = change._replace(members=change.members[:-1], joined=joined)
+        tell(self, change)
+
+    return [(Totem, "configuration", overlook)]
 
 
 # Recovery.
@@ -271,11 +342,35 @@ def _delivered_again() -> Patches:
 # Membership.
 
 
-@_mutation("no-merge-detect", "representatives do not look for other rings", "liveness")
+@_mutation("no-merge-detect", "representatives do not look for other rings", "liveness",
+           profile="partitions")  # fmt: skip
 def _no_merge_detect() -> Patches:
     timers = dict(ring._TIMERS)
     timers[Timer.MERGE] = lambda held: None
     return [(ring, "_TIMERS", timers)]
+
+
+@_mutation("held-for-ever", "the representative of an idle ring does not let go of the token", "liveness")
+def _held_for_ever() -> Patches:
+    def keep(held: Core) -> None:
+        if not held.token_held:
+            resend(held)
+
+    resend = ring._TIMERS[Timer.TOKEN_RETRANSMIT]
+    timers = {**ring._TIMERS, Timer.HOLD: lambda held: None, Timer.TOKEN_RETRANSMIT: keep}
+    return [(ring, "_TIMERS", timers)]
+
+
+@_mutation("grudge", "who was left out of a ring once is left out of all", "liveness", "boundedness")
+def _grudge() -> Patches:
+    enter = operational.enter_operational
+
+    def resent(held: Core) -> None:
+        failed = held.failed
+        enter(held)
+        held.failed = failed
+
+    return [(recovery, "enter_operational", resent)]
 
 
 # Services.
@@ -284,6 +379,7 @@ def _no_merge_detect() -> Patches:
 @_mutation(
     "barrier-skipped",
     "a node goes on before all others are in step",
+    "synchronisation",
     "group agreement",
     "group views",
     "liveness",
@@ -292,6 +388,17 @@ def _no_merge_detect() -> Patches:
 )
 def _barrier_skipped() -> Patches:
     return [(sync.Sync, "_all_received", lambda self, nodeid: True)]
+
+
+@_mutation("newcomer-in-a-hurry", "a node that is new goes on before all others are in step", "synchronisation",
+           "group agreement", "group views")  # fmt: skip
+def _newcomer_in_a_hurry() -> Patches:
+    received = sync.Sync._all_received
+
+    def hurry(self: sync.Sync, nodeid: int) -> bool:
+        return received(self, nodeid) or not self._ever_in_step
+
+    return [(sync.Sync, "_all_received", hurry)]
 
 
 @_mutation("joinlist-ignored", "programs on nodes that join are not made known", "group views",
@@ -314,3 +421,33 @@ def _wrong_reason() -> Patches:
            "group delivery")  # fmt: skip
 def _silent_leave() -> Patches:
     return [(cpg.Cpg, "_procleave", lambda self, nodeid, message: None)]
+
+
+@_mutation("dead-forever", "programs that die are not told of", "group views", "boundedness")
+def _dead_forever() -> Patches:
+    return [(cpg.Cpg, "_send_leaves", lambda self: self._pending_leaves.clear())]
+
+
+@_mutation("view-not-sent", "members are not told of programs that have left", "group views",
+           "group agreement")  # fmt: skip
+def _view_not_sent() -> Patches:
+    tell = cpg.Cpg._tell_members
+
+    def forget(self: cpg.Cpg, group: bytes, joined: Any, left: Any) -> None:
+        if joined:
+            tell(self, group, joined, left)
+
+    return [(cpg.Cpg, "_tell_members", forget)]
+
+
+@_mutation("first-program-only", "of several programs in a group on one node only the first gets messages",
+           "group agreement", "group delivery", "group views")  # fmt: skip
+def _first_program_only() -> Patches:
+    receivers = cpg.Cpg._receivers
+    return [(cpg.Cpg, "_receivers", lambda self, nodeid, group: receivers(self, nodeid, group)[:1])]
+
+
+@_mutation("told-twice", "programs get each message twice", "group delivery", "group agreement")
+def _told_twice() -> Patches:
+    receivers = cpg.Cpg._receivers
+    return [(cpg.Cpg, "_receivers", lambda self, nodeid, group: [*receivers(self, nodeid, group)] * 2)]

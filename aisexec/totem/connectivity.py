@@ -33,6 +33,9 @@ from aisexec.totem.wire import Join
 EVIDENCE_ATTEMPTS = 6
 """Older evidence than this many failed attempts take does not count."""
 
+SURVEY_ATTEMPTS = 20
+"""The time in which SURVEYS_MAX surveys are too many, in attempts."""
+
 CALM_ATTEMPTS = 8
 """A ring that lives as long as this many failed attempts ends all suspicion."""
 
@@ -271,7 +274,7 @@ class Connectivity:
         """In GATHER; False when there is nothing to suspect or a survey goes on already."""
         if not self.suspected or self.survey is not None:
             return False
-        if self._surveys.note(self._me, now, EVIDENCE_ATTEMPTS * self.attempt):
+        if self._surveys.note(self._me, now, SURVEY_ATTEMPTS * self.attempt):
             self._pause(now)
             return False
         deaf = {n for n, entry in self.excluded.items() if not entry.hears_us}
@@ -378,9 +381,11 @@ class Connectivity:
         level = 0
         hears_us = self._me in survey.rows.get(nodeid, ())
         if entry is not None:
-            if now < (entry.since + entry.opens_at) / 2 and hears_us <= entry.hears_us:
-                return  # it happened to be there; its time has not come
-            level = min(entry.level + 1, BACKOFF_LEVEL_MAX)
+            level = entry.level
+            if now >= (entry.since + entry.opens_at) / 2 or hears_us > entry.hears_us:
+                level = min(level + 1, BACKOFF_LEVEL_MAX)
+            elif nodeid not in survey.rows:
+                return  # not asked, as its time has not come
         elif len(self.excluded) >= PROCESSOR_COUNT_MAX:
             del self.excluded[min(self.excluded, key=lambda n: self.excluded[n].last_heard)]
         wait = self.backoff(level)

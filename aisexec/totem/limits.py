@@ -88,8 +88,8 @@ BROKEN_PAIR_LOG_INTERVAL: Final = 600.0
 BACKOFF_LEVEL_MAX: Final = 6
 """The back-off of an excluded node is doubled so often."""
 
-SURVEYS_MAX: Final = 12
-"""Surveys within the time of six attempts after which we leave them alone for a while."""
+SURVEYS_MAX: Final = 36
+"""Surveys within the time of twenty attempts after which we leave them alone for a while."""
 
 SURVEY_ROUNDS_MAX: Final = 12
 """Rounds in which a node may be of another opinion before it is left out of the choice."""

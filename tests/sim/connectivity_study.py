@@ -221,7 +221,7 @@ def main() -> None:
         print(f"  surveys in: {sum(o.triggered for o in chosen)}")
         print(f"  one ring after healing: {quantiles([o.healed_after for o in chosen])}")
     for o in outcomes:
-        if o.largest < o.best or o.changes[-1] > 6 or o.healed_after > 100:
+        if o.largest < o.best or o.changes[-1] > 6 or o.healed_after > 30:
             print(o.seed, o.kind, o.nodes, o.best, o.rings, o.changes, f"{o.healed_after:.1f}")
 
 

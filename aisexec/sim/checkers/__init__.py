@@ -31,15 +31,15 @@ Checker = Callable[[History], None]
 """Raises Violation."""
 
 ALL: tuple[Checker, ...] = (
+    transitional_configuration.check,
+    configuration_agreement.check,
+    ring_ids.check,
     delivered_once.check,
     agreed_order.check,
     virtual_synchrony.check,
-    transitional_configuration.check,
-    configuration_agreement.check,
     safe_delivery.check,
     self_delivery.check,
     causal_order.check,
-    ring_ids.check,
     synchronisation.check,
     group_views.check,
     group_agreement.check,
@@ -47,3 +47,4 @@ ALL: tuple[Checker, ...] = (
     liveness.check,
     boundedness.check,
 )
+"""What the others rest on comes first: a wrong configuration makes messages look wrong."""

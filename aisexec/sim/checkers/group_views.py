@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 
-from aisexec.sim.checkers.groups import Membership, Segment, memberships
+from aisexec.sim.checkers.groups import Membership, Segment, memberships, show
 from aisexec.sim.history import History, Process, ProgramDelivered, ProgramView, Violation
 from ipc.cpg_layouts import Reason
 
@@ -28,7 +28,7 @@ def check(history: History) -> None:
         facts[membership.group, membership.process].append(membership)
     for membership in every:
         _check_views(membership, facts)
-        _check_after(membership)
+        _check_after(membership, settled=history.settled_at is not None)
     if history.settled_at is not None:
         _check_last(every)
 
@@ -52,16 +52,25 @@ def _check_last(every: list[Membership]) -> None:
             )
 
 
-def _check_after(membership: Membership) -> None:
+def _check_after(membership: Membership, *, settled: bool) -> None:
     """Who leaves gets what comes until its leave is in order, and that."""
-    gone = membership.ended is not None and membership.ended.how != "leave"
+    ended = membership.ended
+    if ended is None:
+        return
+    gone = ended.how != "leave"
     for entry in membership.after:
         if gone:
             raise Violation(
-                PROPERTY, f"{membership} gets something at {entry.at:.6f}, and is gone", (entry,)
+                PROPERTY,
+                f"{membership} gets {show(entry)}, and is gone since {ended.at:.6f} ({ended.how})",
+                (ended, entry),
             )
         gone = isinstance(entry, ProgramView) and any(
-            left[:2] == membership.process for left in entry.left
+            left == (*membership.process, Reason.LEAVE) for left in entry.left
+        )
+    if settled and not gone and not membership.disconnected:
+        raise Violation(
+            PROPERTY, f"{membership} leaves at {ended.at:.6f} and is never told that it has left", (ended,)
         )
 
 

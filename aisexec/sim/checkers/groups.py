@@ -58,6 +58,8 @@ class Membership:
     ended: ProgramEnded | None = None
     after: list[Seen] = field(default_factory=list)
     """What it saw after its end."""
+    disconnected: bool = False
+    """Its connection is no more."""
 
     def __str__(self) -> str:
         (nodeid, life), pid = self.key
@@ -184,7 +186,10 @@ class _Reader:
 
     def _ended(self, life: Life, pid: int, record: ProgramEnded) -> None:
         membership = self._latest.get((life, pid))
-        if membership is not None and membership.ended is None:
+        if membership is None:
+            return
+        membership.disconnected |= record.how != "leave"
+        if membership.ended is None:
             membership.ended = record
             membership.segments[-1].ends = True
             self._present[life].remove(membership)

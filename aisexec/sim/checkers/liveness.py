@@ -30,3 +30,10 @@ def check(history: History) -> None:
             raise Violation(PROPERTY, f"at the end {where}, {history.alive} are up", evidence)
         if passage.synchronised_at is None:
             raise Violation(PROPERTY, f"at the end {where} and not synchronised", evidence)
+        if passage.at > history.settled_at:
+            raise Violation(
+                PROPERTY,
+                f"all are in step at {history.settled_at:.6f} and do not stay so: {where} since"
+                f" {passage.at:.6f}",
+                evidence,
+            )
