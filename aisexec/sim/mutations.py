@@ -390,7 +390,7 @@ def _barrier_skipped() -> Patches:
     return [(sync.Sync, "_all_received", lambda self, nodeid: True)]
 
 
-@_mutation("newcomer-in-a-hurry", "a node that is new goes on before all others are in step", "synchronisation",
+@_mutation("newcomer-in-a-hurry", "a new node goes on before all others are in step", "synchronisation",
            "group agreement", "group views")  # fmt: skip
 def _newcomer_in_a_hurry() -> Patches:
     received = sync.Sync._all_received
