@@ -6,7 +6,7 @@ import importlib
 import traceback
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 from aisexec.executive import ExecutiveOptions
@@ -155,6 +155,9 @@ class Simulation:
         history.must_settle_by = self._last_step() + SETTLE_ROUNDS * round_time
         if self._settle(history.must_settle_by):
             history.settled_at = network.now
+            # Coming together is judged with the loss of an ordinary day, staying together is not: with
+            # enough of it any token is lost for good now and then.
+            network.profile = replace(network.profile, loss=0.0)
             network.sample()
             self._let(network.now + STAY * self.settings.token)
             if not self._settle(network.now + round_time):
