@@ -2,6 +2,7 @@
 # make test   every test; as root also those with real clusters in network namespaces
 # make sim    ten thousand simulated clusters, and large rings; minutes
 # make fuzz   atheris on every decoder of bytes from outside, a minute each
+# make sanitize   the compiled modules under AddressSanitizer and UndefinedBehaviorSanitizer
 # make bench  beside stock corosync: throughput, latency, CPU; as root, twenty minutes
 # make lint   ruff and mypy --strict
 # Each sets up what it needs: packages of the system (as root), then a Python environment in .venv.
@@ -9,10 +10,12 @@
 PYTHON ?= python3
 VENV ?= .venv
 bin = $(VENV)/bin
-sources = setup.cfg setup.py pyproject.toml $(wildcard ipc/*.pyx ipc/*.h) \
-	ipc/guard.c ipc/ring.c ipc/ring_files.c ipc/semaphore.c
+# What is compiled, as setup.py finds it.
+modules = $(sort $(shell find ipc aisexec -name '_*.pyx'))
+sources = setup.cfg setup.py pyproject.toml $(modules) $(sort $(shell find ipc aisexec -name '*.pxd')) \
+	$(wildcard ipc/*.h) ipc/guard.c ipc/ring.c ipc/ring_files.c ipc/semaphore.c
 
-.PHONY: demo test sim fuzz bench lint clean
+.PHONY: demo test sim fuzz sanitize bench lint clean
 
 # Arguments for pytest, as in: make test TESTS="tests/unit -k ring"
 TESTS ?=
@@ -39,6 +42,12 @@ fuzz: bootstrap-lint $(VENV)/.stamp
 		$(bin)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev,fuzz]'
 	$(bin)/python -m tests.fuzz.run --seconds $(SECONDS) $(TARGETS)
 
+# Arguments for pytest, as in: make sanitize SANITIZE="tests/unit -k twin"
+SANITIZE ?=
+
+sanitize: bootstrap-lint $(VENV)/.stamp
+	$(bin)/python -m tests.sanitize $(SANITIZE)
+
 # As in: make bench BENCH="--quick --only one latency"
 BENCH ?=
 
@@ -53,8 +62,13 @@ lint: bootstrap-lint $(VENV)/.stamp
 bootstrap-demo bootstrap-test bootstrap-lint: bootstrap-%:
 	@PYTHON=$(PYTHON) tools/bootstrap $*
 
-# The compiled modules are built in place by the editable installation; without them it is done again.
-ifeq ($(wildcard ipc/_ring.*.so),)
+# The compiled modules are built in place by the editable installation; if one is not there, or older
+# than its source, it is done again.
+python = $(firstword $(wildcard $(bin)/python) $(PYTHON))
+ending = $(shell $(python) -c 'import sysconfig; print(sysconfig.get_config_var("EXT_SUFFIX"))')
+stale = $(shell for module in $(modules:.pyx=); do \
+	[ "$$module$(ending)" -nt "$$module.pyx" ] || echo "$$module"; done)
+ifneq ($(strip $(stale)),)
 .PHONY: $(VENV)/.stamp
 endif
 $(VENV)/.stamp: $(sources) Makefile | bootstrap-lint
@@ -64,5 +78,6 @@ $(VENV)/.stamp: $(sources) Makefile | bootstrap-lint
 	@touch $@
 
 clean:
-	rm -rf $(VENV) .fuzz build dist *.egg-info ipc/_ring.c ipc/*.so .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf $(VENV) .fuzz .sanitize build dist *.egg-info $(modules:.pyx=.c) .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	find ipc aisexec -name '_*.so' -delete
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -24,17 +24,21 @@ from aisexec.executive import (
     Respond,
     Shutdown,
 )
+from aisexec.garbage import Garbage
 from aisexec.net.base import LinkChange, Received, Transport
+from aisexec.timing import Timing
 from aisexec.totem.types import (
     LOG_ERR,
     LOG_NOTICE,
     Broadcast,
+    Broadcasts,
     InterfaceCheck,
     Log,
     RingId,
     StoreRingId,
     Unicast,
 )
+from ipc._event_batch import EventBatch
 from ipc.ringset import Credentials
 from ipc.server import Server
 from ipc.server_connection import Connection
@@ -56,8 +60,8 @@ class Storage(Protocol):
         """None, or why it could not be written."""
 
 
-class Timer(Protocol):
-    """A gevent loop timer."""
+class Watcher(Protocol):
+    """A watcher of the gevent loop, as a timer."""
 
     def start(self, callback: Callable[[], object]) -> None: ...
     def stop(self) -> None: ...
@@ -76,6 +80,7 @@ class Driver:
         *,
         on_membership: Callable[[str], object] = lambda text: None,
         sysv: bool = False,
+        garbage: Garbage | None = None,
     ) -> None:
         """on_membership: told in one line whenever services are in step on a new ring."""
         self._executive = executive = make_executive(self)
@@ -91,9 +96,13 @@ class Driver:
             sysv=sysv,
         )
         self._on_membership = on_membership
+        self._garbage = garbage = garbage or Garbage()
+        self._timing = Timing(lambda: garbage.seconds)
+        self._stopwatches: list[Watcher] = []
         self._told_ring: RingId | None = None
-        self._timer: Timer | None = None
+        self._timer: Watcher | None = None
         self._timer_at = float("inf")
+        self._flow_level = 0
         self._carrying = False
         self._started = False
         self._stopping = False
@@ -117,8 +126,16 @@ class Driver:
         except OSError:
             self._transport.close()
             raise
+        self._watch_loop()
         self._executive.start(self._now())
         self._carry_out()
+
+    def _watch_loop(self) -> None:
+        # First of all after the sockets were looked at, and last before they are looked at again.
+        wakes, sleeps = self._loop.check(ref=False, priority=2), self._loop.prepare(ref=False, priority=-2)
+        wakes.start(self._timing.wakes)
+        sleeps.start(self._timing.sleeps)
+        self._stopwatches += wakes, sleeps
 
     def shut_down(self, reason: str, exit_code: int = 0, *, leave: bool = True) -> None:
         """Leave the ring, close the clients, end."""
@@ -141,8 +158,9 @@ class Driver:
             self._loop.timer(0.01).start(lambda: self._give_clients_time(deadline))
             return
         self._server.stop()
-        if self._timer is not None:
-            self._timer.stop()
+        for watcher in (self._timer, *self._stopwatches):
+            if watcher is not None:
+                watcher.stop()
         self.finished.set()
 
     # What happens.
@@ -161,6 +179,8 @@ class Driver:
     def _receive(self) -> None:
         """A token among many frames is passed on before the frames behind it are looked at."""
         frames: Sequence[Received] = self._transport.receive()
+        if frames:
+            self._timing.loop.frames_per_receive.add(len(frames))
         if len(frames) > FRAMES_AT_ONCE:
             frames = self._executive.without_stale(frames, self._now())
         for start in range(0, len(frames), FRAMES_AT_ONCE):
@@ -168,7 +188,11 @@ class Driver:
                 self._carry_out()
                 if self._stopping:
                     return
-            self._executive.receive(frames[start : start + FRAMES_AT_ONCE], self._now())
+            now = self._now()
+            tokens = self._executive.totem.stats.orf_token_rx
+            self._executive.receive(frames[start : start + FRAMES_AT_ONCE], now)
+            if self._executive.totem.stats.orf_token_rx != tokens:
+                self._timing.token_came(now)
 
     def _timer_due(self) -> None:
         self._timer_at = float("inf")
@@ -196,13 +220,18 @@ class Driver:
         self._executive.client_opened(conn.id, conn.service, creds.pid, creds.uid, creds.gid)
         self._carry_out()
 
-    def request(self, conn: Connection, message: bytes) -> bool:
-        """Handler of ipc.server: False when it has to wait for room in the send queue."""
-        executive = self._executive
-        if not executive.has_room_for(conn.service, message):
-            return False
-        executive.client_request(conn.id, message, self._now())
-        return True
+    def requests(self, conn: Connection, messages: list[bytes], deadline: float) -> int:
+        """Handler of ipc.server: what is left has to wait for room in the send queue."""
+        client, last = conn.id, len(messages)
+        taken, now = 0, self._now()
+        while some := self._executive.client_requests(client, messages, taken, now):
+            taken += some
+            if taken >= last:
+                break
+            now = self._now()
+            if now >= deadline:
+                break
+        return taken
 
     def turn_over(self) -> None:
         """Handler of ipc.server."""
@@ -225,11 +254,16 @@ class Driver:
                 self._carry_out_batch(effects)
         finally:
             self._carrying = False
-        for service, level in self._executive.flow_levels().items():
-            self._server.set_flow_level(service, level)
+        level = self._executive.flow_level()
+        if level != self._flow_level:
+            self._flow_level = level
+            for service in self._executive.served:
+                self._server.set_flow_level(service, level)
         self._server.flush()
         self._arm_timer()
         self._tell_membership()
+        if self._timing.turn_over():
+            self._garbage.token_passed()
 
     def _tell_membership(self) -> None:
         executive = self._executive
@@ -240,15 +274,25 @@ class Driver:
             self._on_membership(f"ring {ring_id}, members {members}")
 
     def _carry_out_batch(self, effects: Sequence[ExecutiveEffect]) -> None:
+        """In order, but frames for all that follow each other in one go, and the token behind them with them."""
         broadcast: list[bytes] = []
         for effect in effects:
-            if isinstance(effect, Broadcast):
-                broadcast.append(effect.frame)
-                continue
-            if broadcast:
-                self._transport.broadcast(broadcast)
-                broadcast = []
-            self._carry_out_one(effect)
+            if isinstance(effect, Broadcasts):
+                broadcast = broadcast + effect.frames if broadcast else effect.frames
+            elif isinstance(effect, Broadcast):
+                broadcast = [*broadcast, effect.frame]
+            elif isinstance(effect, Unicast):
+                if broadcast:
+                    self._transport.broadcast_and_pass(broadcast, *effect)
+                    broadcast = []
+                else:
+                    self._transport.unicast(effect.nodeid, (effect.frame,))
+                self._timing.token_passed(self._executive.totem.backlog)
+            else:
+                if broadcast:
+                    self._transport.broadcast(broadcast)
+                    broadcast = []
+                self._carry_out_one(effect)
         if broadcast:
             self._transport.broadcast(broadcast)
 
@@ -264,12 +308,12 @@ class Driver:
                     conn = connections.get(client)
                     if conn is not None:
                         conn.event(*parts)
+            case EventBatch():
+                self._send_batch(effect)
             case Respond(client, message):
                 conn = self._server.connections.get(client)
                 if conn is not None:
                     conn.respond(message)
-            case Unicast(nodeid, frame):
-                self._transport.unicast(nodeid, (frame,))
             case Log(subsystem, priority, text):
                 self._log(subsystem, priority, text)
             case StoreRingId(seq):
@@ -286,6 +330,14 @@ class Driver:
             case Shutdown(reason, exit_code, leave):
                 self._loop.run_callback(lambda: self.shut_down(reason, exit_code, leave=leave))
 
+    def _send_batch(self, batch: EventBatch) -> None:
+        connections = self._server.connections
+        for clients, first, last in batch.runs():
+            for client in clients:
+                conn = connections.get(client)
+                if conn is not None:
+                    conn.events(batch, first, last)
+
     def _arm_timer(self) -> None:
         """One loop timer; it is only moved when a deadline comes earlier than it would fire."""
         due = self._executive.next_timer()
@@ -301,6 +353,10 @@ class Driver:
     def counters(self) -> Iterator[tuple[str, int]]:
         """All statistics, as keys and numbers."""
         yield from flatten("stats.srp", self._executive.totem.stats)
+        yield from flatten("stats.srp", self._timing.token)
+        yield from ((f"stats.srp.{name}", number) for name, number in self._timing.token_means())
+        yield from flatten("stats.loop", self._timing.loop)
+        yield from flatten("stats.gc", self._garbage.stats)
         yield from flatten("stats.net", self._transport.stats)
         yield "stats.ipcs.global.active", self._server.active_count
         yield from flatten("stats.ipcs.global", self._server.stats)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import errno
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import NamedTuple, Protocol
+from typing import NamedTuple, Protocol, cast
 
 from aisexec.limits import (
     ADMISSION_VISITS,
@@ -20,6 +20,7 @@ from aisexec.limits import (
 )
 from aisexec.messages import EXEC_HEADER, GROUP_SERVICES, GROUP_SYNC
 from aisexec.ratelimit import RateLimit
+from aisexec.services._intake import Intake
 from aisexec.services.base import AnomalyError, Client, Message, Request, Service
 from aisexec.services.cfg import Cfg
 from aisexec.services.cmap import Cmap
@@ -30,6 +31,7 @@ from aisexec.sync import Sync
 from aisexec.totem.settings import Settings
 from aisexec.totem.stack import EXECUTIVE_MESSAGE_MAX, Totem
 from aisexec.totem.types import LOG_ERR, LOG_NOTICE, LOG_WARNING, Configuration, Effect, Log
+from ipc._event_batch import EventBatch
 from ipc.cpg_layouts import BadMessageError
 from ipc.errors import CsError
 from ipc.layout import Buffer, ShortBufferError
@@ -72,7 +74,7 @@ class Shutdown(NamedTuple):
     leave: bool
 
 
-ExecutiveEffect = Effect | Respond | Event | Events | CloseClient | Shutdown
+ExecutiveEffect = Effect | Respond | Event | Events | EventBatch | CloseClient | Shutdown
 
 
 class Buffers(Protocol):
@@ -122,6 +124,9 @@ class ServiceContext:
         if clients:
             self._executive.emit(Events(tuple(clients), parts))
 
+    def open_batch(self) -> EventBatch:
+        return self._executive.open_batch()
+
     def close(self, client: int, reason: str) -> None:
         self._executive.emit(CloseClient(client, reason))
 
@@ -157,11 +162,14 @@ class Executive:
         self.buffers = buffers
         self._options = options
         self._admission = ADMISSION_VISITS * settings.max_messages
+        self._intake = Intake(GROUP_SERVICES, self._admission, EXECUTIVE_OVERHEAD)
         self._effects: list[ExecutiveEffect] = []
         self._clients: dict[int, tuple[Client, Service]] = {}
         self._complaints = RateLimit(LOG_INTERVAL)
         self.totem = Totem(settings, nodeid, ring_seq, self)
         self.services = self._make_services(options)
+        self._multicasts = cast("Cpg", self.services[Cpg.id]).multicasts
+        self.totem.pour_into(self._multicasts)
         self._by_socket = {s.socket: s for s in self.services.values() if s.socket is not None}
         self._requests: dict[int, Mapping[int, Request]] = {n: s.requests() for n, s in self.services.items()}
         self._messages: dict[int, Mapping[int, Message]] = {n: s.messages() for n, s in self.services.items()}
@@ -239,13 +247,21 @@ class Executive:
     def take_effects(self) -> list[ExecutiveEffect]:
         """Everything to be carried out, in order."""
         self._collect()
+        self._multicasts.batch = None
         effects, self._effects = self._effects, []
         return effects
 
     def emit(self, effect: ExecutiveEffect) -> None:
         """Append an effect behind those that the ring has made so far."""
         self._collect()
+        self._multicasts.batch = None  # what comes next is behind this effect
         self._effects.append(effect)
+
+    def open_batch(self) -> EventBatch:
+        """Append an empty batch of events."""
+        batch = EventBatch()
+        self.emit(batch)
+        return batch
 
     def _collect(self) -> None:
         made = self.totem.take_effects()
@@ -288,6 +304,29 @@ class Executive:
         client, engine = self._clients.pop(client_id)
         engine.disconnected(client)
         self._ask_for_token()
+
+    def client_requests(self, client_id: int, messages: list[bytes], first: int, now: float) -> int:
+        """A client's requests from `messages[first]` on, in order; how many were taken.
+
+        Ordinary multicasts are taken together, any other request alone.  0: there is no room for the
+        next one.
+        """
+        self.now = now
+        known = self._clients.get(client_id)
+        if known is None:
+            return len(messages) - first
+        client, engine = known
+        head = engine.multicast_head(client)
+        if head and (taken := self.take_multicasts(head, messages, first)):
+            return taken
+        if not self.has_room_for(engine.socket or "", messages[first]):
+            return 0
+        self.client_request(client_id, messages[first], now)
+        return 1
+
+    def take_multicasts(self, head: bytes, messages: list[bytes], first: int) -> int:
+        """The ordinary ones in front, as far as there is room by the rules of `has_room_for`."""
+        return 0 if self.sync.running else self._intake.take(self.totem, head, messages, first)
 
     def has_room_for(self, service: str, message: bytes) -> bool:
         """May this request be handed in now?  Otherwise it waits in the client's ring, nothing is lost.
@@ -342,15 +381,14 @@ class Executive:
     def _refuse(self, client_id: int, error: CsError) -> None:
         self.emit(Respond(client_id, RESPONSE_HEADER.pack(ResponseHeader(0, RESPONSE_HEADER.size, error))))
 
-    def flow_levels(self) -> dict[str, int]:
-        """By socket name: 0 go, 2 stop multicasts (spec ipc.md 3.6)."""
+    def flow_level(self) -> int:
+        """For the clients of all services: 0 go, 2 stop multicasts (spec ipc.md 3.6)."""
         fill = self.totem.queue_fill()
         if fill >= QUEUE_CRITICAL_PERCENT:
             self._critical = True
         elif fill < QUEUE_RELAXED_PERCENT:
             self._critical = False
-        level = 2 if self._critical or self.sync.running else 0
-        return dict.fromkeys(self._by_socket, level)
+        return 2 if self._critical or self.sync.running else 0
 
     def counters(self) -> Iterator[tuple[str, int]]:
         """Statistics of the services, as keys and numbers."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import gc
 import signal
 import sys
 from collections.abc import Callable, Sequence
@@ -17,6 +16,7 @@ from aisexec.daemon import DaemonError, Startup, go_to_background
 from aisexec.driver import Driver
 from aisexec.executive import Buffers, Executive, ExecutiveOptions
 from aisexec.exit_codes import ExitCode
+from aisexec.garbage import Garbage
 from aisexec.lock import LockError, NodeLock
 from aisexec.log import LogError, Logger
 from aisexec.net.base import NetError, NetworkSettings, Security
@@ -179,6 +179,7 @@ def _serve(
         return Executive(config.totem, config.network.nodeid, ring_seq, executive_options(config), buffers)
 
     notifier = Notifier()
+    garbage = Garbage()
     driver = Driver(
         make_executive,
         transport,
@@ -186,6 +187,7 @@ def _serve(
         logger.log,
         on_membership=notifier.status,
         sysv=config.system.ipc_semaphores == "sysv",
+        garbage=garbage,
     )
     apply_scheduling(scheduling, log_main)
     lock_memory(log_main)
@@ -197,9 +199,7 @@ def _serve(
         raise NetError(error.strerror or str(error), ExitCode.SERVICE_ENGINE_INIT) from None
     startup.succeeded()
     notifier.ready(f"node {config.network.nodeid}, looking for the others")
-    # What start-up made lives as long as we do: keep it out of every later collection.
-    gc.collect()
-    gc.freeze()
+    garbage.start()
     driver.finished.wait()
     notifier.stopping("left the ring")
     for watcher in watchers:

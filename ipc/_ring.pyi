@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import Final
 
+from ipc._event_batch import EventBatch
 from ipc.layout import Buffer
 
 class RingError(OSError):
@@ -56,6 +57,9 @@ class Ring:
 
         Raises RingError (EMSGSIZE) when longer than max_msg_size.
         """
+
+    def write_batch(self, batch: EventBatch, first: int, last: int) -> int:
+        """Write the events first..last-1 of a batch as far as there is room; how many were written."""
 
     def read(self, timeout_ms: int = 0) -> bytes | None:
         """Take the next chunk; None: nothing came.  0 does not wait, <0 waits for ever, without the GIL."""

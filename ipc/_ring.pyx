@@ -9,6 +9,8 @@ from libc.stdint cimport int32_t, int64_t, uint32_t, uint64_t
 from libc.string cimport memcpy, strerror
 from posix.types cimport gid_t, uid_t
 
+from ipc._event_batch cimport EventBatch, Span
+
 import os
 from time import monotonic
 
@@ -161,6 +163,25 @@ cdef class Ring:
         if result == -EAGAIN:
             return False
         raise _failed(result, self.base)
+
+    def write_batch(self, EventBatch batch not None, Py_ssize_t first, Py_ssize_t last):
+        cdef iovec part
+        cdef Py_ssize_t i
+        cdef const Span *span
+        cdef int result
+        self.check()
+        if first < 0 or last > batch.count:
+            raise IndexError(f"events {first}..{last} of {batch.count}")
+        for i in range(first, last):
+            span = &batch.spans[i]
+            part.iov_base = batch.data + span.start
+            part.iov_len = span.size
+            result = ipc_ring_writev(self.ring, &part, 1)
+            if result == -EAGAIN:
+                return i - first
+            if result != 0:
+                raise _failed(result, self.base)
+        return max(0, last - first)
 
     cdef ssize_t wait(self, int timeout_ms) except -2:
         # Blocks without the GIL; signals are handled in between.

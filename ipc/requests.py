@@ -28,7 +28,7 @@ from ipc.stats import CutOff, ServerStats
 class Taker(Protocol):
     """The part of `ipc.server.Handler` that is needed here."""
 
-    def request(self, conn: Connection, message: bytes) -> bool: ...
+    def requests(self, conn: Connection, messages: list[bytes], deadline: float) -> int: ...
 
 
 class Requests:
@@ -43,8 +43,8 @@ class Requests:
         self._room = True
         self._deadline = 0.0
         self.per_turn = REQUESTS_PER_TURN
-        self.handled = False
-        """Something was handed in since this was last set to False."""
+        self.handled = 0
+        """How many were handed in since this was last set to 0."""
 
     @property
     def stopped(self) -> bool:
@@ -122,23 +122,25 @@ class Requests:
         messages, conn.held = conn.held, []
         if not messages:
             messages = self._read(conn)
-        handle, last = self._taker.request, len(messages)
-        taken = 0
-        while taken < last:
-            message = messages[taken]
-            if len(message) < REQUEST_HEADER.size:
-                conn.close(f"request of {len(message)} bytes")
-                return taken
-            if not handle(conn, message):
-                conn.held = messages[taken:]
-                break
-            self.handled = True
-            taken += 1
-            if taken < last and monotonic() >= self._deadline:
-                conn.held = messages[taken:]
+        taken = self._hand_in(conn, messages) if messages else 0
+        self.handled += taken
+        if conn.doomed is not None:
+            return taken
+        if taken < len(messages):
+            conn.held = messages[taken:]
+            if taken and monotonic() >= self._deadline:
                 self.ready(conn)
                 return taken
         self._stop_or_go_on(conn, taken)
+        return taken
+
+    def _hand_in(self, conn: Connection, messages: list[bytes]) -> int:
+        if min(map(len, messages)) >= REQUEST_HEADER.size:
+            return self._taker.requests(conn, messages, self._deadline)
+        short = next(n for n, message in enumerate(messages) if len(message) < REQUEST_HEADER.size)
+        taken = self._taker.requests(conn, messages[:short], self._deadline) if short else 0
+        if taken == short:
+            conn.close(f"request of {len(messages[short])} bytes")
         return taken
 
     def _stop_or_go_on(self, conn: Connection, taken: int) -> None:

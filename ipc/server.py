@@ -71,11 +71,12 @@ class Handler(Protocol):
     def opened(self, conn: Connection) -> None:
         """The client has its answer; requests may follow."""
 
-    def request(self, conn: Connection, message: bytes) -> bool:
-        """One request, whole (header included), those of a connection in order.
+    def requests(self, conn: Connection, messages: list[bytes], deadline: float) -> int:
+        """Requests, whole (headers included), one at least, those of a connection in order.
 
-        False: there is no room for it now.  It is offered again, before all later ones of this
-        connection, when `Server.resume` is called.
+        How many were taken.  The others are offered again, before all later ones of this connection: in the
+        next turn when `deadline` (time.monotonic) has passed, which is not looked at for the first;
+        otherwise there is no room for them, until `Server.resume` is called.
         """
 
     def turn_over(self) -> None:
@@ -228,8 +229,9 @@ class Server:
 
     def _end_turn(self) -> None:
         try:
-            if self._requests.handled:
-                self._requests.handled = False
+            if handled := self._requests.handled:
+                self._requests.handled = 0
+                self.stats.requests_per_turn.add(handled)
                 self._handler.turn_over()
         finally:
             self._in_turn = False
@@ -244,10 +246,11 @@ class Server:
         """
         owing, self._owing = self._owing, []
         for conn in owing:
+            self.stats.events_per_notification.add(conn.owed)
             if not conn.announce():
                 conn.blocked = True
                 self._set_interest(conn)
-        if not self._in_turn:
+        if self._doomed and not self._in_turn:
             self._close_doomed()
 
     def _close_doomed(self) -> None:

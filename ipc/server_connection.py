@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from typing import Protocol
 
+from ipc._event_batch import EventBatch
 from ipc._ring import RingError
 from ipc.layout import Buffer
 from ipc.limits import (
@@ -150,6 +151,23 @@ class Connection:
             self._broken(error)
             return
         self._queue_event(parts)
+
+    def events(self, batch: EventBatch, first: int, last: int) -> None:
+        """Send the events first..last-1 of a batch, like `event`."""
+        if self.doomed is not None:
+            return
+        try:
+            written = 0 if self._queue else self._event_ring.write_batch(batch, first, last)
+        except RingError as error:
+            self._broken(error)
+            return
+        if written:
+            self.stats.dispatched += written
+            if self.owed == 0:
+                self._owner.owes_bytes(self)
+            self.owed += written
+        for index in range(first + written, last):
+            self.event(batch.event(index))
 
     def close(self, reason: str, cut_off: CutOff = CutOff.RULES) -> None:
         """Drop the client at the end of this turn; `reason` is for the log, `cut_off` the counter."""

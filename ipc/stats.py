@@ -6,6 +6,8 @@ from collections import Counter
 from dataclasses import dataclass, field
 from enum import StrEnum
 
+from ipc.histogram import Histogram
+
 
 class CutOff(StrEnum):
     """Why the server closed a client of its own accord."""
@@ -69,3 +71,5 @@ class ServerStats:
     """Requests that found no room and were offered again later."""
     turns_cut: int = 0
     """Turns that ended because their time was over while clients still had requests."""
+    requests_per_turn: Histogram = field(default_factory=Histogram)
+    events_per_notification: Histogram = field(default_factory=Histogram)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import socket
+import struct
 
 SockAddr = tuple[str, int] | tuple[str, int, int, int]
 
@@ -33,3 +34,27 @@ def show(address: SockAddr) -> str:
     """For logs."""
     host, port = address[0], address[1]
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+_FAMILY = struct.Struct("=H")
+_PORT = struct.Struct("!H")
+_FLOW = struct.Struct("!I")
+_SCOPE = struct.Struct("=I")
+
+
+def raw(address: SockAddr) -> bytes:
+    """`struct sockaddr_in` or `sockaddr_in6` (ip(7), ipv6(7))."""
+    family = socket.AF_INET6 if len(address) == 4 else socket.AF_INET
+    host = socket.inet_pton(family, address[0])
+    head = _FAMILY.pack(family) + _PORT.pack(address[1])
+    if len(address) == 4:
+        return head + _FLOW.pack(address[2]) + host + _SCOPE.pack(address[3])
+    return head + host + bytes(8)
+
+
+def from_raw(packed: bytes) -> tuple[str, int]:
+    """Host and port of a `struct sockaddr`."""
+    (family,) = _FAMILY.unpack_from(packed)
+    (port,) = _PORT.unpack_from(packed, 2)
+    host = packed[8:24] if family == socket.AF_INET6 else packed[4:8]
+    return socket.inet_ntop(family, host), port

@@ -126,6 +126,9 @@ class Transport(Protocol):
     def unicast(self, nodeid: int, frames: Sequence[bytes]) -> None:
         """Send to one node; frames to ourselves come back from receive() on the next turn."""
 
+    def broadcast_and_pass(self, frames: Sequence[bytes], nodeid: int, token: bytes) -> None:
+        """Send `frames` to all other nodes, then the token to one, who may be ourselves."""
+
     def check(self) -> LinkChange:
         """Look at the network interface and mend what its going away has broken."""
 

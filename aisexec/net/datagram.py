@@ -6,13 +6,15 @@ import os
 import socket
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any, Final, NamedTuple
 
 import gevent
 
 from aisexec.exit_codes import ExitCode
 from aisexec.net import loss
-from aisexec.net.addresses import SockAddr, family_of, show, sockaddr
+from aisexec.net._datagrams import receive, send
+from aisexec.net.addresses import SockAddr, family_of, from_raw, raw, show, sockaddr
 from aisexec.net.base import LinkChange, Log, NetError, NetStats, NetworkSettings, Received
 from aisexec.net.hints import FIREWALL, MAY_PASS, NO_ROOM, bind_failed, no_such_address, send_hint
 from aisexec.net.interfaces import Interface, find_interface
@@ -24,18 +26,11 @@ from aisexec.net.limits import (
     RECEIVE_FRAMES_MAX,
     RECEIVE_SIZE_MAX,
     SEND_FAILURES_WARNED,
+    SENDERS_KNOWN_MAX,
 )
 from aisexec.net.reports import Reports
 from aisexec.net.sealing import Sealing
-from aisexec.net.segmentation import (
-    ANCILLARY_SIZE,
-    REFUSALS,
-    Refusers,
-    ask_for_joined,
-    runs,
-    segment_size,
-    send_run,
-)
+from aisexec.net.segmentation import REFUSALS, Refusers, ask_for_joined
 from aisexec.net.sockets import datagram_socket
 from aisexec.totem.types import LOG_DEBUG, LOG_ERR, LOG_NOTICE, LOG_WARNING
 
@@ -55,6 +50,13 @@ class Peer(NamedTuple):
 
     name: str
     address: SockAddr
+    raw: bytes
+    """The address as the kernel takes it."""
+
+    @classmethod
+    def at(cls, name: str, address: SockAddr) -> Peer:
+        """The usual way to make one."""
+        return cls(name, address, raw(address))
 
 
 class DatagramTransport:
@@ -82,7 +84,8 @@ class DatagramTransport:
             self._sealing = Sealing(settings, settings.security, self.stats, self._reports, log, clock)
         # One byte more than the limit, so that a longer datagram shows.
         self._buffer = bytearray(RECEIVE_SIZE_MAX + 1)
-        self._view = memoryview(self._buffer)
+        self._names: dict[int, dict[bytes, str]] = {}
+        """Senders that were accepted, by socket."""
         self._link: Interface | None = None
         self._family = self._only_family()
         self._peers: dict[int, Peer] = {}
@@ -170,7 +173,7 @@ class DatagramTransport:
             self._log(LOG_WARNING, f"Interface {link.name} is down; this node stays alone until it is up.")
         self._link = link
         self._peers = {
-            nodeid: Peer(f"node {nodeid}", sockaddr(address, s.port, link.number))
+            nodeid: Peer.at(f"node {nodeid}", sockaddr(address, s.port, link.number))
             for nodeid, address in s.members.items()
             if nodeid != s.nodeid
         }
@@ -212,39 +215,41 @@ class DatagramTransport:
     # Receiving
 
     def _drain(
-        self, source: socket.socket, accepts: Callable[[SockAddr], bool] | None = None
+        self, source: socket.socket, accepts: Callable[[tuple[str, int]], bool] | None = None
     ) -> list[Received]:
         """Read until nothing is left or much was read; `accepts` judges senders, counting what it refuses."""
-        frames: list[Received] = []
-        buffers, view, receive = [self._buffer], self._view, source.recvmsg_into
-        left = RECEIVE_BYTES_MAX
-        try:
-            for _ in range(RECEIVE_FRAMES_MAX):
-                size, ancillary, _, sender = receive(buffers, ANCILLARY_SIZE)
-                left -= size
-                step = segment_size(ancillary, size) if ancillary else size
-                if step > RECEIVE_SIZE_MAX:
-                    self._oversized(sender[0])
-                elif accepts is not None and not accepts(sender):
-                    continue
-                elif step < size:
-                    name = sender[0]
-                    frames += [(bytes(view[at : min(at + step, size)]), name) for at in range(0, size, step)]
-                    if len(frames) >= RECEIVE_FRAMES_MAX:
-                        break
-                else:
-                    frames.append((bytes(view[:size]), sender[0]))
-                if left <= 0:
-                    break
-        except BlockingIOError:
-            pass
-        except OSError as error:
-            self._receive_failed(error)
+        fd = source.fileno()
+        frames, size, trouble = receive(
+            fd,
+            self._buffer,
+            self._names.setdefault(fd, {}),
+            partial(self._judge, fd, accepts),
+            frames_max=RECEIVE_FRAMES_MAX,
+            bytes_max=RECEIVE_BYTES_MAX,
+        )
+        if trouble:
+            self._receive_failed(trouble)
         self.stats.received_frames += len(frames)
-        self.stats.received_bytes += sum(len(frame) for frame, _ in frames)
+        self.stats.received_bytes += size
         if self._loss is not None:
             frames = self._survivors(frames, self._loss)
         return frames if self._sealing is None else self._sealing.open(frames, self._send_as_is)
+
+    def _judge(
+        self, fd: int, accepts: Callable[[tuple[str, int]], bool] | None, packed: bytes, size: int
+    ) -> str | None:
+        """The name of a sender that is not known yet, or of one whose frame is too long."""
+        sender = from_raw(packed)
+        if size > RECEIVE_SIZE_MAX:
+            self._oversized(sender[0])
+            return None
+        if accepts is not None and not accepts(sender):
+            return None
+        known = self._names[fd]
+        if len(known) >= SENDERS_KNOWN_MAX:
+            known.clear()
+        known[packed] = sender[0]
+        return sender[0]
 
     def _survivors(self, frames: list[Received], test_loss: loss.TestLoss) -> list[Received]:
         kept = [received for received in frames if not test_loss.loses()]
@@ -261,60 +266,44 @@ class DatagramTransport:
             " No node of a cluster sends that; check what else uses this port. Dropping packet.",
         )
 
-    def _receive_failed(self, error: OSError) -> None:
+    def _receive_failed(self, number: int) -> None:
         self.stats.receive_errors += 1
         self._reports.report(
             "receive",
-            str(error.errno),
+            str(number),
             LOG_WARNING,
-            f"Receiving failed: {error.strerror} ({error.errno}). Check the network of this node.",
+            f"Receiving failed: {os.strerror(number)} ({number}). Check the network of this node.",
         )
 
     # Sending
 
-    def _for_all(self, frames: Sequence[bytes]) -> Sequence[bytes]:
+    def _for_all(self, frames: Sequence[bytes]) -> list[bytes]:
         """The datagrams of a broadcast."""
-        return frames if self._sealing is None else self._sealing.seal(frames)
+        return list(frames) if self._sealing is None else self._sealing.seal(frames)
 
-    def _send(self, frames: Sequence[bytes], peer: Peer) -> None:
+    def _send(self, frames: list[bytes], peer: Peer) -> None:
         if not self._sockets:
             return  # closed: the ring says its last words after us
-        if len(frames) == 1 or not self._refusers.takes_runs(peer.address, self._clock()):
-            self._send_singly(frames, peer)
-            return
-        for run in runs(frames):
-            if len(run) == 1 or not self._send_run(run, peer):
-                self._send_singly(run, peer)
-
-    def _send_run(self, run: Sequence[bytes], peer: Peer) -> bool:
-        """False when the frames have to go one by one."""
-        try:
-            sent = send_run(self._sender, run, peer.address)
-        except OSError as error:
-            if error.errno in REFUSALS:
-                self._refusers.refused(peer.address, self._clock())
-                return False
-            self._send_failed(error, peer, len(run))
-            return True
-        stats = self.stats
-        stats.sent_bytes += sent
-        stats.sent_frames += len(run)
-        stats.continuous_send_failures = 0
-        return True
-
-    def _send_singly(self, frames: Sequence[bytes], peer: Peer) -> None:
-        stats, send, target = self.stats, self._sender.sendto, peer.address
-        for frame in frames:
-            try:
-                stats.sent_bytes += send(frame, target)
-            except OSError as error:
-                self._send_failed(error, peer)
-            else:
-                stats.sent_frames += 1
+        stats, fd, start = self.stats, self._sender.fileno(), 0
+        in_runs = len(frames) > 1 and self._refusers.takes_runs(peer.raw, self._clock)
+        while start < len(frames):
+            end, size, trouble, count = send(fd, frames, start, peer.raw, in_runs)
+            if end > start:
+                stats.sent_bytes += size
+                stats.sent_frames += end - start
                 stats.continuous_send_failures = 0
+            if not trouble:
+                return
+            if count > 1 and trouble in REFUSALS:
+                self._refusers.refused(peer.raw, self._clock())
+                in_runs = False
+                start = end
+            else:
+                self._send_failed(trouble, peer, count)
+                start = end + count
 
-    def _send_failed(self, error: OSError, peer: Peer, count: int = 1) -> None:
-        stats, number = self.stats, error.errno or 0
+    def _send_failed(self, number: int, peer: Peer, count: int) -> None:
+        stats = self.stats
         if number in NO_ROOM:
             stats.send_dropped += count
         else:
@@ -323,7 +312,7 @@ class DatagramTransport:
             f"send {number}",
             peer.name,
             LOG_WARNING,
-            f"Cannot send to {peer.name} at {show(peer.address)}: {error.strerror} ({number})."
+            f"Cannot send to {peer.name} at {show(peer.address)}: {os.strerror(number)} ({number})."
             f" {send_hint(number, self.settings)}",
         )
         stats.continuous_send_failures += count
@@ -335,12 +324,21 @@ class DatagramTransport:
         if nodeid == self.settings.nodeid:
             self._queue_own(frames)
             return
-        self._send_to(nodeid, frames if self._sealing is None else self._sealing.seal(frames, nodeid))
+        self._send_to(nodeid, list(frames) if self._sealing is None else self._sealing.seal(frames, nodeid))
+
+    def broadcast(self, frames: Sequence[bytes]) -> None:
+        """Send to all other nodes."""
+        raise NotImplementedError
+
+    def broadcast_and_pass(self, frames: Sequence[bytes], nodeid: int, token: bytes) -> None:
+        """Send `frames` to all other nodes, then the token to one."""
+        self.broadcast(frames)
+        self.unicast(nodeid, (token,))
 
     def _send_as_is(self, nodeid: int, datagram: bytes) -> None:
-        self._send_to(nodeid, (datagram,))
+        self._send_to(nodeid, [datagram])
 
-    def _send_to(self, nodeid: int, datagrams: Sequence[bytes]) -> None:
+    def _send_to(self, nodeid: int, datagrams: list[bytes]) -> None:
         peer = self._peers.get(nodeid)
         if peer is None:
             self._unknown_node(nodeid, len(datagrams))

@@ -11,6 +11,9 @@ RECEIVE_FRAMES_MAX: Final = 1024
 RECEIVE_BYTES_MAX: Final = 4 * 1048576
 """Bytes after which that turn ends; as much as the kernel keeps for a socket."""
 
+SENDERS_KNOWN_MAX: Final = 1024
+"""Senders remembered by address, of a whole cluster and a few more; then all are forgotten."""
+
 UDP_BUFFER_SIZE: Final = 16 * 65536
 """Bytes asked for as socket buffer, transport udp."""
 

@@ -42,7 +42,7 @@ class UdpTransport(DatagramTransport):
         super().__init__(settings, log, clock)
         self._group = _BROADCAST if settings.broadcast else settings.mcast_address
         self._check_group()
-        self._all = Peer("all nodes", (self._group, settings.port))
+        self._all: Peer
         self._send_address: tuple[str, int] = (settings.local_address, settings.port - 1)
         self._joined: Interface | None = None
 
@@ -61,7 +61,7 @@ class UdpTransport(DatagramTransport):
 
     def _open_sockets(self, link: Interface) -> list[socket.socket]:
         s = self.settings
-        self._all = Peer("all nodes", sockaddr(self._group, s.port, link.number))
+        self._all = Peer.at("all nodes", sockaddr(self._group, s.port, link.number))
         token_address = sockaddr(s.local_address, s.port, link.number)
         send_address = sockaddr(s.local_address, s.port - 1, link.number)
         self._send_address = send_address[:2]
@@ -123,9 +123,9 @@ class UdpTransport(DatagramTransport):
             messages = [received for received in messages if not _is_join(received)]
         return messages + tokens + joins
 
-    def _is_foreign(self, sender: SockAddr) -> bool:
+    def _is_foreign(self, sender: tuple[str, int]) -> bool:
         # IP_MULTICAST_LOOP does not concern broadcasts: the kernel hands us our own.
-        if sender[:2] != self._send_address:
+        if sender != self._send_address:
             return True
         self.stats.own_echoes += 1
         return False

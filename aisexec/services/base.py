@@ -10,6 +10,7 @@ from typing import ClassVar, NamedTuple, Protocol
 
 from aisexec.messages import ExecHeader, exec_id
 from aisexec.totem.types import RingId
+from ipc._event_batch import EventBatch
 from ipc.layout import Buffer
 
 
@@ -56,6 +57,9 @@ class Context(Protocol):
 
     def shut_down(self, reason: str, exit_code: int, *, leave: bool) -> None:
         """End the executive, with or without saying goodbye to the ring."""
+
+    def open_batch(self) -> EventBatch:
+        """Events appended to it are sent in their place; it ends when anything else is said to clients."""
 
     def open_buffer(self, client: int, path: str, size: int) -> None:
         """Map a client's zero-copy buffer; raises OSError when it must not be mapped."""
@@ -105,6 +109,10 @@ class Service:
     def requests(self) -> Mapping[int, Request]:
         """Library calls by id."""
         return {}
+
+    def multicast_head(self, client: Client) -> bytes:
+        """What goes in front of the client's multicasts, sizes 0; empty when it may not send any now."""
+        return b""
 
     def messages(self) -> Mapping[int, Message]:
         """Executive messages by function number."""

@@ -31,6 +31,7 @@ from aisexec.messages import (
     Source,
 )
 from aisexec.ratelimit import RateLimit
+from aisexec.services._multicasts import Multicasts
 from aisexec.services.base import AnomalyError, Client, Context, Message, Request, Service
 from aisexec.services.cpg_client import CpgClient, Membership
 from aisexec.services.cpg_fragments import Fragments
@@ -103,6 +104,8 @@ class Cpg(Service):
         # Leaves of dead programs that cannot be sent yet.
         self._pending_leaves: deque[bytes] = deque(maxlen=PENDING_LEAVES_MAX)
         self._cuts = RateLimit(LOG_INTERVAL)
+        self.multicasts = Multicasts(context.open_batch, self._receivers)
+        """Delivers ordinary multicasts."""
         self._joins_put_off = 0
         # Synchronisation.
         self._synchronising = False
@@ -157,6 +160,7 @@ class Cpg(Service):
 
     def _guarded(self, handler: Handler) -> Callable[[Client, bytes], None]:
         def handle(client: Client, message: bytes) -> None:
+            self.multicasts.forget()
             try:
                 handler(self._clients[client.id], message)
             except BadMessageError as error:
@@ -170,6 +174,7 @@ class Cpg(Service):
 
     def disconnected(self, client: Client) -> None:
         """A program is gone: to the others it left, unless it has said so itself."""
+        self.multicasts.forget()
         cpg = self._clients.pop(client.id)
         self._queries.disconnected(cpg)
         self._unlist(cpg)
@@ -218,8 +223,7 @@ class Cpg(Service):
         ):
             error = CsError.TRY_AGAIN
         if error is CsError.OK:
-            cpg.state = Membership.JOIN_STARTED
-            cpg.group, cpg.pid = group, request.pid
+            cpg.move(Membership.JOIN_STARTED, group, request.pid)
             if request.flags & JoinFlag.DELIVER_INITIAL_TOTEM_CONF and not cpg.configured:
                 cpg.configured = True
                 self._unconfigured.append(cpg)
@@ -280,11 +284,22 @@ class Cpg(Service):
             self._multicast(cpg, body, request.guarantee)
 
     def _multicast(self, cpg: CpgClient, body: bytes, guarantee: int) -> bool:
-        header = self.header(MCAST, CPG_MCAST.size + len(body))
+        head = self._mcast_head(cpg, CPG_MCAST.size + len(body), len(body))
+        return self.context.multicast([head, body], safe=guarantee == Guarantee.SAFE)
+
+    def _mcast_head(self, cpg: CpgClient, size: int, msglen: int) -> bytes:
         name = GroupName(len(cpg.group), cpg.group)
         source = Source(self.context.nodeid, cpg.client.id)
-        head = CPG_MCAST.pack(CpgMcast(header, name, len(body), cpg.pid, source))
-        return self.context.multicast([head, body], safe=guarantee == Guarantee.SAFE)
+        return CPG_MCAST.pack(CpgMcast(self.header(MCAST, size), name, msglen, cpg.pid, source))
+
+    def multicast_head(self, client: Client) -> bytes:
+        """For requests that are taken together (aisexec.services._intake)."""
+        cpg = self._clients[client.id]
+        if not cpg.may_send():
+            return b""
+        if not cpg.head:
+            cpg.head = self._mcast_head(cpg, 0, 0)
+        return cpg.head
 
     def _partial_mcast(self, cpg: CpgClient, message: bytes) -> None:
         """A piece of a long message; a membership change between pieces makes the library start over."""
@@ -336,14 +351,21 @@ class Cpg(Service):
     def messages(self) -> Mapping[int, Message]:
         """By function number."""
         return {
-            PROCJOIN: Message(self._procjoin, CPG_PROC.size),
-            PROCLEAVE: Message(self._procleave, CPG_PROC.size),
+            PROCJOIN: Message(self._changing(self._procjoin), CPG_PROC.size),
+            PROCLEAVE: Message(self._changing(self._procleave), CPG_PROC.size),
             JOINLIST: Message(self._joinlist, CPG_JOINLIST_HEAD.size),
             MCAST: Message(self._mcast_delivered, CPG_MCAST.size),
             DOWNLIST_OLD: Message(self._downlist, 0),
             DOWNLIST: Message(self._downlist, CPG_DOWNLIST.size),
             PARTIAL_MCAST: Message(self._partial_delivered, CPG_PARTIAL_MCAST.size),
         }
+
+    def _changing(self, handler: Callable[[int, bytes], None]) -> Callable[[int, bytes], None]:
+        def handle(nodeid: int, message: bytes) -> None:
+            self.multicasts.forget()
+            handler(nodeid, message)
+
+        return handle
 
     def _procjoin(self, nodeid: int, message: bytes) -> None:
         proc = CPG_PROC.unpack(message)
@@ -434,7 +456,7 @@ class Cpg(Service):
         for cpg in list(listed) if departed else ():
             if cpg.state is Membership.LEAVE_STARTED and cpg.pid in departed:
                 self._unlist(cpg)
-                cpg.state, cpg.group, cpg.pid = Membership.UNJOINED, b"", 0
+                cpg.move(Membership.UNJOINED, b"", 0)
 
     def _fit(self, addresses: Sequence[Address]) -> Sequence[Address]:
         """The client library copies a list to an array of fixed size without looking."""
@@ -480,6 +502,7 @@ class Cpg(Service):
 
     def sync_activate(self) -> None:
         """Everybody's lists are here, at the same place in the order on all nodes."""
+        self.multicasts.forget()
         self._last_members = self._members
         self._drop_nodes_that_left()
         self._add_processes_of_merged_nodes()

@@ -35,9 +35,16 @@ class CpgClient:
     fragments_size: int = 0
     """Bytes of the message sent in fragments at present, and of the fragments so far."""
     finalized: bool = False
+    head: bytes = b""
+    """The executive message in front of its multicasts, once it is made (Cpg.multicast_head)."""
     iterations: dict[int, Iteration] = field(default_factory=dict)
     entries: int = 0
     """Of all these iterations together."""
+
+    def move(self, state: Membership, group: bytes, pid: int) -> None:
+        """Into a group, or out of it."""
+        self.state, self.group, self.pid = state, group, pid
+        self.head = b""
 
     def may_send(self) -> bool:
         """Multicasting is allowed from the moment the join was asked for."""

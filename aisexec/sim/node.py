@@ -22,7 +22,7 @@ from aisexec.sim.history import (
     Synchronised,
     Transitional,
 )
-from aisexec.sim.program import Program
+from aisexec.sim.program import Program, multicast_of
 from aisexec.totem.core import State
 from aisexec.totem.limits import (
     ANOMALY_SENDERS_MAX,
@@ -33,7 +33,8 @@ from aisexec.totem.limits import (
     SORT_QUEUE_SIZE,
 )
 from aisexec.totem.settings import Settings
-from aisexec.totem.types import Broadcast, Configuration, Log, RingId, StoreRingId, Unicast
+from aisexec.totem.types import Broadcast, Broadcasts, Configuration, Log, RingId, StoreRingId, Unicast
+from ipc._event_batch import EventBatch
 
 GROUP_SIMULATION = b"sim"
 """Messages of the workload that go to Totem without passing through a service."""
@@ -90,6 +91,7 @@ class WatchedExecutive(Executive):
         self.node = node
         self._installed = RingId(node.nodeid, ring_seq)
         """The last regular configuration's ring; Totem itself may be on its way to another."""
+        self._multicasts.watch = self._taken
         self._submit = self.totem.submit
         self.totem.submit = self._watched_submit  # type: ignore[method-assign]
 
@@ -100,6 +102,19 @@ class WatchedExecutive(Executive):
             message = world.intern(b"".join(parts))
             world.record(Submitted(world.now, node.life, message, safe, self.sync.running))
         return taken
+
+    def take_multicasts(self, head: bytes, messages: list[bytes], first: int) -> int:
+        taken = super().take_multicasts(head, messages, first)
+        node, world = self.node, self.node.world
+        for request in messages[first : first + taken]:
+            message, safe = multicast_of(head, request)
+            number = world.intern(message)
+            world.record(Submitted(world.now, node.life, number, safe, self.sync.running))
+        return taken
+
+    def _taken(self, nodeid: int, message: bytes) -> None:
+        node, world = self.node, self.node.world
+        world.record(Delivered(world.now, node.life, nodeid, world.intern(message)))
 
     def deliver(self, group: bytes, nodeid: int, message: bytes) -> None:
         node, world = self.node, self.node.world
@@ -328,9 +343,11 @@ class Node:
         executive = self.executive
         taken = False
         for program in list(self.programs.values()):
-            while (request := program.next_request()) and executive.has_room_for("cpg", request):
-                program.taken()
-                executive.client_request(program.client, request, self.local(self.world.now))
+            while requests := program.next_requests():
+                some = executive.client_requests(program.client, requests, 0, self.local(self.world.now))
+                if not some:
+                    break
+                program.taken(some)
                 taken = True
         return taken
 
@@ -353,9 +370,16 @@ class Node:
             case Events(clients, parts):
                 for client in clients:
                     self._effect(Event(client, parts))
+            case EventBatch():
+                for clients, first, last in effect.runs():
+                    for index in range(first, last):
+                        self._effect(Events(clients, (effect.event(index),)))
             case Respond(client, message):
                 if client in self.programs:
                     self._answered(self.programs[client], message)
+            case Broadcasts(frames):
+                for frame in frames:
+                    self._effect(Broadcast(frame))
             case StoreRingId(seq):
                 self.disk.ring_seq = seq
                 world.record(Stored(world.now, self.life, seq))
@@ -413,6 +437,8 @@ class Node:
         core = totem._core
         cpg = self.executive.services[Cpg.id]
         assert isinstance(cpg, Cpg)
+        assemblies = (totem._regular, totem._transitional)
+        open_sizes = [size for assembly in assemblies for size in assembly.open_sizes.values()]
         return Sizes(
             self.world.now,
             self.life,
@@ -421,15 +447,12 @@ class Node:
                 "retransmission queue": len(core.q_retrans),
                 "sort queue": len(core.regular_q),
                 "recovery sort queue": len(core.recovery_q),
-                "misses": len(core.regular_q.misses) + len(core.recovery_q.misses),
+                "misses": core.regular_q.miss_count + core.recovery_q.miss_count,
                 "own frames": len(core.own_frames),
                 "processors": len(core.proc),
                 "failed": len(core.failed),
-                "assembly": max(
-                    (m.size for a in (totem._regular, totem._transitional) for m in a._open.values()),
-                    default=0,
-                ),
-                "assemblies": len(totem._regular._open) + len(totem._transitional._open),
+                "assembly": max((0, *open_sizes)),
+                "assemblies": len(open_sizes),
                 "anomalies": len(core.anomalies._logged),
                 "processes": len(cpg.processes),
             },

@@ -7,8 +7,10 @@ request is not sent.
 from __future__ import annotations
 
 from collections import deque
+from itertools import islice
 from typing import Any, NamedTuple, Protocol
 
+from aisexec.messages import CPG_MCAST
 from aisexec.sim.history import (
     Life,
     ProgramDelivered,
@@ -24,6 +26,9 @@ from ipc.cpg_layouts import CpgEvent, CpgRequest, Guarantee, PartialType
 from ipc.errors import CsError
 from ipc.layout import Layout
 from ipc.layouts import RESPONSE_HEADER
+
+REQUESTS_AT_ONCE = 50
+"""Requests that are taken out of a program's ring at once (ipc.REQUESTS_PER_TURN)."""
 
 TODO_MAX = 100_000
 """Requests a program may have in mind; what a plan asks beyond it is left out."""
@@ -68,6 +73,19 @@ def mcast_request(message: bytes) -> bytes:
     """cpg_mcast_joined"""
     size = cpg.MCAST_REQUEST.size + len(message)
     return pack(cpg.MCAST_REQUEST, CpgRequest.MCAST, size, 0, Guarantee.AGREED, len(message)) + message
+
+
+def multicast_of(head: bytes, request: bytes) -> tuple[bytes, bool]:
+    """What the executive has to make of it, said apart from it: the message, and whether it is safe.
+
+    head: of the program's messages, without sizes.
+    """
+    fields = cpg.MCAST_REQUEST.unpack(request)
+    body = request[cpg.MCAST_REQUEST.size :]
+    mcast = CPG_MCAST.unpack(head)
+    header = mcast.header._replace(size=CPG_MCAST.size + len(body))
+    message = CPG_MCAST.pack(mcast._replace(header=header, msglen=len(body))) + body
+    return message, fields.guarantee == Guarantee.SAFE
 
 
 def piece_request(place: int, piece: bytes, total: int) -> bytes:
@@ -133,22 +151,27 @@ class Program:
 
     # Between it and the executive.
 
-    def next_request(self) -> bytes | None:
-        """What it would send now."""
-        while self.todo and self._awaited is None and not self.tired:
-            pending = self.todo[0]
-            if pending.what == "join" or self.group:
-                return pending.request
+    def next_requests(self) -> list[bytes]:
+        """What comes out of its request ring now: up to the first one to which it waits for an answer."""
+        if self._awaited is not None or self.tired:
+            return []
+        while self.todo and self.todo[0].what != "join" and not self.group:
             self.todo.popleft()  # its join was refused
-        return None
+        found = []
+        for pending in islice(self.todo, REQUESTS_AT_ONCE):
+            found.append(pending.request)
+            if pending.what != "send":
+                break
+        return found
 
-    def taken(self) -> None:
-        """The executive has taken next_request()."""
-        pending = self.todo.popleft()
-        if pending.what == "send":
-            self._sent(pending)
-        else:
-            self._awaited = pending
+    def taken(self, count: int) -> None:
+        """The executive has taken so many of next_requests()."""
+        for _ in range(count):
+            pending = self.todo.popleft()
+            if pending.what == "send":
+                self._sent(pending)
+            else:
+                self._awaited = pending
 
     def _sent(self, pending: Pending) -> None:
         recorder = self._recorder

@@ -17,7 +17,7 @@ from aisexec.totem.connectivity import Connectivity
 from aisexec.totem.flow_control import FlowControl
 from aisexec.totem.interrupted import InterruptedMessage
 from aisexec.totem.limits import OWN_FRAMES_MAX, SEND_QUEUE_BYTES
-from aisexec.totem.sequence import BEFORE_FIRST, lt
+from aisexec.totem.sequence import BEFORE_FIRST, MASK
 from aisexec.totem.settings import Settings
 from aisexec.totem.sort_queue import SortQueue
 from aisexec.totem.stats import Stats
@@ -68,8 +68,8 @@ class Gathering(Enum):
 class RingUser(Protocol):
     """Who sits above the ring: the packer of messages into frames."""
 
-    def deliver_frame(self, nodeid: int, payload: memoryview) -> None:
-        """The payload of an mcast frame, in total order."""
+    def deliver_frames(self, frames: list[bytes]) -> None:
+        """Mcast frames in total order."""
 
     def configuration(self, change: Configuration) -> None:
         """Transitional or regular configuration, in its place in the total order."""
@@ -95,7 +95,7 @@ class Core:
         self.now = 0.0
         self.effects: list[Effect] = []
         self.own_frames: deque[bytes] = deque(maxlen=OWN_FRAMES_MAX)
-        self.timers = Timers()
+        self.timers: Timers[Timer] = Timers(Timer)
         self.stats = Stats()
         self.anomalies = Anomalies(self.stats)
         self.connectivity = Connectivity(nodeid, settings, self.stats)
@@ -292,15 +292,7 @@ class Core:
         With `safe_only` it stops as well at a message that asks for safe delivery and is not known
         to be at all members.  The total order then holds back what comes behind it.
         """
-        frames = self.regular_q.frames
-        user = self.user
-        seq = self.my_high_delivered
-        while seq != to:
-            seq = (seq + 1) & 0xFFFFFFFF
-            frame = frames.get(seq)
-            if frame is None:
-                break
-            if safe_only and wire.mcast_guarantee(frame) == 1 and lt(self.safe_aru, seq):
-                break
-            self.my_high_delivered = seq
-            user.deliver_frame(wire.mcast_nodeid(frame), memoryview(frame)[wire.MCAST_SIZE :])
+        frames = self.regular_q.ordered(self.my_high_delivered, to, safe_only, self.safe_aru)
+        if frames:
+            self.my_high_delivered = (self.my_high_delivered + len(frames)) & MASK
+            self.user.deliver_frames(frames)

@@ -20,24 +20,25 @@ class InterruptedMessage:
     """Remembers the packets of the one message that is only partly sent."""
 
     def __init__(self) -> None:
-        self._packets: list[Queued] = []
+        self.packets: list[Queued] = []
+        """From its first piece on; `_numbering` appends what only continues it."""
 
     def sent(self, packet: bytes, guarantee: int) -> None:
         """A packet of the regular queue has been numbered."""
         fragmented = packet[4]
         if not fragmented:
-            if self._packets:
-                self._packets = []
+            if self.packets:
+                self.packets = []
             return
         count = packet[6] | packet[7] << 8
         if packet[5] and count == 1:
-            self._packets.append((packet, guarantee))
+            self.packets.append((packet, guarantee))
         else:
-            self._packets = [(_only_last_piece(packet, count), guarantee)]
+            self.packets = [(_only_last_piece(packet, count), guarantee)]
 
     def restart(self) -> list[Queued]:
         """What has to be queued before the rest of the message; empty when none is open."""
-        packets, self._packets = self._packets, []
+        packets, self.packets = self.packets, []
         if not packets:
             return []
         reset = _packet(0, (packets[-1][0][4] % 255) + 1, RESET_PIECE)

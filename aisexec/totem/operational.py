@@ -86,7 +86,7 @@ def _deliver_behind_holes(core: Core) -> None:
         core.my_high_delivered = seq
         frame = core.regular_q.get(seq)
         if frame is not None and wire.read_mcast_key(frame).system_from in core.deliver_memb:
-            core.user.deliver_frame(wire.mcast_nodeid(frame), memoryview(frame)[wire.MCAST_SIZE :])
+            core.user.deliver_frames([frame])
 
 
 def _start_regular_queue(core: Core) -> None:

@@ -31,3 +31,5 @@ class Settings:
     heartbeat_failures_allowed: int = 0
     max_network_delay: float = 0.05
     cancel_token_hold_on_retransmit: bool = False
+    accelerated_window: int = 0
+    """Last messages of a visit, sent after the token, whose seq counts them already; 0 sends all before."""

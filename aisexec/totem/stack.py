@@ -9,7 +9,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Sequence
 
-from aisexec.totem.assembly import Assembly, Message, PacketError
+from aisexec.totem.assembly import Assembly, Sink
 from aisexec.totem.limits import ASSEMBLY_SIZE_MAX, GROUPS_MAX, MESSAGE_SIZE_MAX
 from aisexec.totem.packing import LENGTH_SIZE, PACKET_HEAD, Packer
 from aisexec.totem.ring import Ring
@@ -27,25 +27,33 @@ Stock peers abort on messages near ASSEMBLY_SIZE_MAX.
 """
 assert EXECUTIVE_MESSAGE_MAX < ASSEMBLY_SIZE_MAX
 
+GROUP_ROOM = 16
+"""Bytes that are counted for the name of a group in front of a message."""
+
 
 class Totem:
     """One node's protocol stack."""
 
     def __init__(self, settings: Settings, nodeid: int, ring_seq: int, upper: Upper) -> None:
         self._upper = upper
-        self._net_mtu = settings.net_mtu
+        self.frame_room = settings.net_mtu - PACKET_HEAD.size - 16
+        """Bytes of messages that are counted for a frame when room is looked for."""
         self._ring = Ring(settings, nodeid, ring_seq, self)
         self._core = self._ring.core
         self._packer = Packer(settings.net_mtu, self._enqueue)
         # Packets delivered while the services are being synchronised are put together apart: a
         # message interrupted by the change goes on after it (spec 7.6).
-        self._regular = Assembly(self._message)
-        self._transitional = Assembly(self._message)
+        self._regular = Assembly(self._message, self._malformed)
+        self._transitional = Assembly(self._message, self._malformed)
         self._assembly = self._transitional
         self._joined = False
         self._left: tuple[int, ...] = ()
 
     # Doors, see Ring.
+
+    def pour_into(self, sink: Sink) -> None:
+        """Whole messages are offered to a compiled receiver first."""
+        self._regular.sink = self._transitional.sink = sink
 
     def start(self, now: float) -> None:
         """The network is up."""
@@ -114,9 +122,26 @@ class Totem:
 
     def room_for(self, size: int) -> bool:
         """Would a message of `size` bytes be taken?"""
-        wire_size = size + 16
-        frames = wire_size // (self._net_mtu - PACKET_HEAD.size - 16) + 1
-        return self._core.slots_free() > frames
+        frames = (size + GROUP_ROOM) // self.frame_room + 1
+        return self.slots_free() > frames
+
+    def slots_free(self) -> int:
+        """Frames for which there is room in the send queue."""
+        return self._core.slots_free()
+
+    @property
+    def backlog(self) -> int:
+        """Frames that waited in the send queue when the token came last."""
+        return self._core.flow.queued_last_visit
+
+    @property
+    def packer(self) -> Packer:
+        """For who looks for room and wakes us himself (aisexec.services._intake)."""
+        return self._packer
+
+    def wake(self) -> None:
+        """Something is about to be handed to the packer."""
+        self._ring.wake()
 
     def frames_waiting(self) -> int:
         """Frames in the send queue."""
@@ -145,16 +170,16 @@ class Totem:
         core.q_new.extend(core.interrupted_trans.restart())
         core.q_new.extend(core.q_trans)
         core.q_trans.clear()
+        self._assembly.stop = True  # the frame that is being looked at is the last one for it
         self._assembly = self._regular
 
     # RingUser.
 
-    def deliver_frame(self, nodeid: int, payload: memoryview) -> None:
-        """The payload of an mcast frame, in total order."""
-        try:
-            self._assembly.packet(nodeid, payload)
-        except PacketError as error:
-            self._core.anomaly("packet", f"node {nodeid}", str(error))
+    def deliver_frames(self, frames: list[bytes]) -> None:
+        """Mcast frames in total order."""
+        done = 0
+        while done < len(frames):
+            done = self._assembly.frames(frames, done)
 
     def configuration(self, change: Configuration) -> None:
         """A configuration change in its place in the total order."""
@@ -189,7 +214,10 @@ class Totem:
     def _enqueue(self, packet: bytes, guarantee: int) -> None:
         self._core.send_queue().append((packet, guarantee))
 
-    def _message(self, nodeid: int, message: Message) -> None:
+    def _malformed(self, nodeid: int, problem: str) -> None:
+        self._core.anomaly("packet", f"node {nodeid}", problem)
+
+    def _message(self, nodeid: int, message: bytes) -> None:
         """Find the group in front of the message and hand it up."""
         size = len(message)
         try:
@@ -201,11 +229,11 @@ class Totem:
             return
         names = []
         for length in lengths:
-            names.append(bytes(message[offset : offset + length]))
+            names.append(message[offset : offset + length])
             offset += length
         if offset > size or count > GROUPS_MAX:
             self._core.anomaly("packet", f"node {nodeid}", f"message for {count} groups in {size} bytes")
             return
-        body = bytes(message[offset:])
+        body = message[offset:]
         for name in names:
             self._upper.deliver(name, nodeid, body)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from aisexec.totem import wire
+from aisexec.totem._numbering import number_queued
 from aisexec.totem.core import Core, Gathering, State
 from aisexec.totem.gather import add_failed, enter_gather
 from aisexec.totem.limits import (
@@ -15,7 +16,7 @@ from aisexec.totem.limits import (
 from aisexec.totem.recovery import visit_in_recovery
 from aisexec.totem.sequence import MASK, distance, earlier, following, lt, lte
 from aisexec.totem.timers import Timer
-from aisexec.totem.types import LOG_ERR, LOG_NOTICE
+from aisexec.totem.types import LOG_ERR, LOG_NOTICE, Broadcasts
 
 
 @dataclass(slots=True)
@@ -29,6 +30,8 @@ class Visit:
     rtr: list[int]
     allowed: int = 0
     sent: int = 0
+    behind: list[bytes] = field(default_factory=list)
+    """New messages that go out after the token, see Settings.accelerated_window."""
 
 
 def token_arrived(core: Core, token: wire.OrfToken, sender: str) -> None:
@@ -98,7 +101,7 @@ def token_arrived(core: Core, token: wire.OrfToken, sender: str) -> None:
         retrans_flg,
         tuple(wire.RtrItem(core.ring_id, seq) for seq in visit.rtr),
     )
-    _pass_on(core, onward, holding)
+    _pass_on(core, onward, holding, visit.behind)
 
 
 def _members(core: Core) -> tuple[int, ...]:
@@ -201,40 +204,53 @@ def _respect_queue_window(core: Core, visit: Visit) -> None:
 
 def _send_new(core: Core, visit: Visit) -> None:
     """Number and multicast what is queued, as far as flow control allows."""
-    allowed = visit.allowed
     if core.state is State.RECOVERY:
         core.arm(Timer.TOKEN_RETRANSMIT, core.settings.token_retransmit)
+        allowed = visit.allowed
         while allowed and core.q_retrans:
             old = core.q_retrans.pop(next(iter(core.q_retrans)))
-            _send_frame(core, visit, wire.Encapsulated.RECOVERY, old, 0)
+            _send_old(core, visit, old)
             allowed -= 1
-        queue = core.recovery_q
     else:
-        pending = core.send_queue()
-        open_message = core.interrupted_trans if core.waiting_trans_ack else core.interrupted
-        while allowed and pending:
-            payload, guarantee = pending.popleft()
-            open_message.sent(payload, guarantee)
-            _send_frame(core, visit, wire.Encapsulated.PLAIN, payload, guarantee)
-            allowed -= 1
-        queue = core.regular_q
-    core.my_aru = queue.contiguous_from(core.my_aru)
+        _send_queued(core, visit)
+    core.my_aru = core.sort_queue().contiguous_from(core.my_aru)
 
 
-def _send_frame(
-    core: Core, visit: Visit, encapsulated: wire.Encapsulated, payload: bytes, guarantee: int
-) -> None:
+def _send_old(core: Core, visit: Visit, old: bytes) -> None:
+    """A message of the old ring inside one of the new ring."""
     visit.seq = following(visit.seq)
     head = wire.pack_mcast_header(
-        encapsulated, core.me, visit.seq, core.global_seqno, core.ring_id, guarantee
+        wire.Encapsulated.RECOVERY, core.me, visit.seq, core.global_seqno, core.ring_id, 0
     )
-    core.global_seqno += 1
-    frame = head + payload
-    core.sort_queue().add(visit.seq, frame)
+    frame = head + old
+    core.recovery_q.add(visit.seq, frame)
     core.broadcast(frame)
-    core.my_high_seq = visit.seq
-    core.stats.mcast_tx += 1
-    visit.sent += 1
+    _count_sent(core, visit, visit.seq, 1)
+
+
+def _send_queued(core: Core, visit: Visit) -> None:
+    pending = core.send_queue()
+    if visit.allowed <= 0 or not pending:
+        return
+    open_message = core.interrupted_trans if core.waiting_trans_ack else core.interrupted
+    frames = number_queued(
+        pending, visit.allowed, open_message, core.me, visit.seq, core.global_seqno, core.ring_id
+    )
+    core.regular_q.add_run(following(visit.seq), frames)
+    _count_sent(core, visit, (visit.seq + len(frames)) & MASK, len(frames))
+    if window := core.settings.accelerated_window:
+        before = max(0, len(frames) - window)
+        visit.behind = frames[before:]
+        frames = frames[:before]
+    if frames:
+        core.effects.append(Broadcasts(frames))
+
+
+def _count_sent(core: Core, visit: Visit, seq: int, count: int) -> None:
+    core.global_seqno += count
+    core.my_high_seq = visit.seq = seq
+    core.stats.mcast_tx += count
+    visit.sent += count
 
 
 def _update_aru(core: Core, visit: Visit, last_aru: int) -> None:
@@ -256,17 +272,19 @@ def _failed_to_receive(core: Core) -> None:
     enter_gather(core, Gathering.FAILED_TO_RECEIVE)
 
 
-def _pass_on(core: Core, token: wire.OrfToken, holding: bool) -> None:
+def _pass_on(core: Core, token: wire.OrfToken, holding: bool, behind: list[bytes]) -> None:
     core.hold_cancels = 0
     core.last_token_frame = token.pack()
     if not holding:
         core.stats.orf_token_tx += 1
         core.unicast(core.next_hop, core.last_token_frame)
+    if behind:
+        core.effects.append(Broadcasts(behind))
     if core.state is State.OPERATIONAL:
         core.deliver(core.my_high_seq, safe_only=True)
     core.last_token_at = core.now
     core.arm_token_timers()
-    _restart_heartbeat(core, holding)
+    restart_heartbeat(core, holding)
     if core.i_am_rep and core.token_held:
         core.arm(Timer.HOLD, core.settings.hold)
     if core.token_callback_wanted:
@@ -274,7 +292,8 @@ def _pass_on(core: Core, token: wire.OrfToken, holding: bool) -> None:
         core.user.token_passed()
 
 
-def _restart_heartbeat(core: Core, holding: bool) -> None:
+def restart_heartbeat(core: Core, holding: bool) -> None:
+    """A token that does not come for so long is lost, if the configuration says so."""
     settings = core.settings
     if not settings.heartbeat_failures_allowed:
         return

@@ -45,6 +45,12 @@ class Broadcast(NamedTuple):
     frame: bytes
 
 
+class Broadcasts(NamedTuple):
+    """Send `frames`, numbered one behind the other in one token visit, to all other nodes, in order."""
+
+    frames: list[bytes]
+
+
 class StoreRingId(NamedTuple):
     """Write the ring sequence number to stable storage before any later effect is carried out."""
 
@@ -63,7 +69,7 @@ class InterfaceCheck(NamedTuple):
     """The token was lost or the ring has one member: look whether the network interface still works."""
 
 
-Effect = Unicast | Broadcast | StoreRingId | Log | InterfaceCheck
+Effect = Unicast | Broadcast | Broadcasts | StoreRingId | Log | InterfaceCheck
 
 LOG_CRIT, LOG_ERR, LOG_WARNING, LOG_NOTICE, LOG_INFO, LOG_DEBUG, LOG_TRACE = 2, 3, 4, 5, 6, 7, 8
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from functools import cache
 
 from aisexec.totem import wire
-from aisexec.totem.assembly import Assembly, Message, PacketError
+from aisexec.totem.assembly import Assembly, PacketError
 from tests.wire.pcap import CAPTURES, datagrams
 
 PER_TYPE = 12
@@ -50,7 +50,7 @@ def messages() -> tuple[tuple[bytes, bytes], ...]:
 def _messages() -> Iterator[tuple[bytes, bytes]]:
     found: list[bytes] = []
 
-    def collect(_: int, message: Message) -> None:
+    def collect(_: int, message: bytes) -> None:
         found.append(bytes(message))
 
     assembly = Assembly(collect)

@@ -37,6 +37,7 @@ from aisexec.messages import (
 from aisexec.services.cpg import Cpg
 from aisexec.services.cpg_joinlist import PARTIAL_MCAST, PROCJOIN
 from aisexec.services.votequorum import VoteQuorum
+from aisexec.totem.assembly import split
 from aisexec.totem.limits import PROCESSOR_COUNT_MAX
 from aisexec.totem.stack import EXECUTIVE_MESSAGE_MAX, Totem
 from aisexec.totem.types import Configuration, Effect, Log, RingId, Upper
@@ -61,6 +62,8 @@ class LoopedTotem(Totem):
         self.current_ring = RingId(1, 0)
         self.room = True
         self.token_wanted = False
+        self._begun = b""
+        """A message whose end the packer has not handed out yet."""
 
     @property
     def ring_id(self) -> RingId:
@@ -72,11 +75,25 @@ class LoopedTotem(Totem):
             raise ValueError(f"message of {size} bytes, limit {EXECUTIVE_MESSAGE_MAX}")
         if not self.room_for(size):
             return False
+        self._packer.flush()
         self.waiting.append((group, b"".join(parts)))
         return True
 
+    def _enqueue(self, packet: bytes, guarantee: int) -> None:
+        """What was handed to the packer itself (aisexec.services._intake)."""
+        fragmented, _, pieces = split(memoryview(packet))
+        messages = [bytes(piece) for piece in pieces]
+        messages[0] = self._begun + messages[0]
+        self._begun = messages.pop() if fragmented else b""
+        for message in messages:
+            assert message.startswith(b"\x01\0\x01\0" + GROUP_SERVICES)
+            self.waiting.append((GROUP_SERVICES, message[5:]))
+
     def room_for(self, size: int) -> bool:
         return self.room and len(self.waiting) < QUEUE_MAX
+
+    def slots_free(self) -> int:
+        return QUEUE_MAX - len(self.waiting) if self.room else 0
 
     def queue_fill(self) -> int:
         return 100 if not self.room else len(self.waiting) * 100 // QUEUE_MAX
@@ -225,10 +242,22 @@ class Stage:
             self.executive.client_closed(number, self.now)
             self.carry_out()
 
-    def request(self, number: int, message: bytes) -> None:
+    def request(self, number: int, message: bytes) -> bool:
+        """False when it has to wait for room."""
+        return self.requests(number, [message]) == 1
+
+    def requests(self, number: int, messages: list[bytes]) -> int:
+        """As the driver does it: what finds no room stays in the client's ring."""
+        taken = 0
         self.now += 0.001
-        self.executive.client_request(number, message, self.now)
+        while taken < len(messages):
+            some = self.executive.client_requests(number, messages, taken, self.now)
+            if not some:
+                break
+            taken += some
+        self.totem.packer.flush()
         self.carry_out()
+        return taken
 
     # Effects.
 

@@ -243,14 +243,14 @@ def check_bounds(net: VirtualNetwork[N]) -> None:
             assert len(ids) <= PROCESSOR_COUNT_MAX
         for queue in (core.regular_q, core.recovery_q):
             assert len(queue) <= SORT_QUEUE_SIZE
-            assert len(queue.misses) <= SORT_QUEUE_SIZE
+            assert queue.miss_count <= SORT_QUEUE_SIZE
         assert len(core.q_retrans) <= RECOVERY_QUEUE_SIZE
         assert len(core.q_new) + len(core.q_trans) <= 2 * core.queue_slots
         assert len(core.own_frames) <= OWN_FRAMES_MAX
         assert len(core.anomalies._logged) <= ANOMALY_SENDERS_MAX
         for assembly in (node.stack._regular, node.stack._transitional):
-            assert len(assembly._open) <= PROCESSOR_COUNT_MAX
-            assert all(message.size <= ASSEMBLY_SIZE_MAX for message in assembly._open.values())
+            assert len(assembly.open_sizes) <= PROCESSOR_COUNT_MAX
+            assert all(size <= ASSEMBLY_SIZE_MAX for size in assembly.open_sizes.values())
         assert len(core.effects) == 0
 
 

@@ -352,7 +352,7 @@ def test_old_messages_of_nodes_that_were_no_members() -> None:
     ring.check_bounds(net)
     for node in net.nodes.values():
         assert {event[1] for event in node.app.history if event[0] == "D"} <= set(ring.MEMBERS)
-        assert set(node.totem._regular._open) <= set(ring.MEMBERS)
+        assert set(node.totem._regular.open_sizes) <= set(ring.MEMBERS)
         assert node.totem.stats.dropped["nodeid"] == 500
 
 

@@ -12,8 +12,8 @@ from aisexec.net.replay_window import ReplayWindow
 from aisexec.services.cpg_fragments import Fragments
 from aisexec.state import RingIdFile
 from aisexec.totem import wire
-from aisexec.totem.assembly import Assembly
 from aisexec.totem.packing import PACKET_HEAD
+from aisexec.totem.stack import Totem
 from ipc.cpg_layouts import CALLS
 from libais._cpg_events import Decoder
 from tests.fuzz.frames import FIXED
@@ -77,9 +77,11 @@ def hurt(name: str) -> BaseException | None:
     return None
 
 
-def no_limit(self: Assembly, nodeid: int, payload: memoryview) -> None:
+def no_limit(self: Totem, frames: list[bytes]) -> None:
     """Believes that there is a head."""
-    self._deliver(nodeid, payload[PACKET_HEAD.size + payload[6] :])
+    for frame in frames:
+        payload = frame[wire.MCAST_SIZE :]
+        self._message(wire.mcast_nodeid(frame), payload[PACKET_HEAD.size + payload[6] :])
 
 
 def trusting_state(self: RingIdFile) -> int:
@@ -88,7 +90,7 @@ def trusting_state(self: RingIdFile) -> int:
 
 SABOTAGE: dict[str, tuple[str, object, str, object]] = {
     "counts of a JOIN unchecked": ("totem_frames", wire, "PROCESSOR_COUNT_MAX", 1 << 32),
-    "packets believed": ("totem_packets", Assembly, "packet", no_limit),
+    "packets believed": ("totem_packets", Totem, "deliver_frames", no_limit),
     "fragments believed": ("executive_messages", Fragments, "take", lambda *args: True),
     "frames taken twice": ("sealed_frames", ReplayWindow, "is_new", lambda self, counter: True),
     "keys of any length": ("config_grammar", grammar, "KEY_PATH_MAX", 1 << 20),

@@ -19,6 +19,7 @@ from aisexec.totem.types import (
     LOG_DEBUG,
     LOG_NOTICE,
     Broadcast,
+    Broadcasts,
     Configuration,
     Effect,
     InterfaceCheck,
@@ -170,6 +171,9 @@ class Node:
             case Broadcast(frame):
                 self._say_sent("all", frame)
                 world.send(self.nodeid, (n for n in world.nodes if n != self.nodeid), frame)
+            case Broadcasts(several):
+                for frame in several:
+                    self._effect(Broadcast(frame))
             case StoreRingId(seq):
                 world.disk[self.nodeid] = seq
                 self.say(f"stores ring seq {seq:x}", Detail.frames)
@@ -330,7 +334,7 @@ class World:
         """Whatever is due at a node now."""
         due = [
             timer
-            for timer, deadline in sorted(node.core.timers._deadlines.items(), key=lambda item: item[1])
+            for timer, deadline in sorted(node.core.timers.armed.items(), key=lambda item: item[1])
             if deadline <= self.now and timer is not Timer.PAUSE
         ]
         for timer in due:

@@ -372,7 +372,7 @@ def _show_inflight(world: World, words: list[str]) -> None:
 
 def _show_timers(world: World, words: list[str]) -> None:
     for node in _picked(world, words):
-        armed = {t: at for t, at in node.core.timers._deadlines.items() if t is not Timer.PAUSE}
+        armed = {t: at for t, at in node.core.timers.armed.items() if t is not Timer.PAUSE}
         texts = [f"{t.value} in {(at - world.now) * 1000:.0f}" for t, at in sorted(armed.items(), key=str)]
         world.answer(f"{node.nodeid} {', '.join(texts) or 'none'}")
 

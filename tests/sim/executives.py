@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import Any, NamedTuple
 
 from aisexec.executive import CloseClient, Event, Events, Executive, ExecutiveOptions, Respond, Shutdown
@@ -13,8 +14,9 @@ from aisexec.services.quorum import Quorum
 from aisexec.services.votequorum import VoteQuorum
 from aisexec.totem.settings import Settings
 from aisexec.totem.stack import Totem
-from aisexec.totem.types import Broadcast, Configuration, Log, StoreRingId, Unicast
+from aisexec.totem.types import Broadcast, Broadcasts, Configuration, Log, StoreRingId, Unicast
 from ipc import cpg_layouts as cpg
+from ipc._event_batch import EventBatch
 from ipc.errors import CsError
 from ipc.layout import Layout
 from ipc.layouts import RESPONSE_HEADER
@@ -335,8 +337,13 @@ class ExecutiveNode:
     def _take_requests(self) -> bool:
         taken = False
         for program in list(self.programs.values()):
-            while program.waiting and self.executive.has_room_for("cpg", program.waiting[0]):
-                self.executive.client_request(program.id, program.waiting.popleft(), self.net.now)
+            while program.waiting:
+                requests = list(islice(program.waiting, 50))
+                some = self.executive.client_requests(program.id, requests, 0, self.net.now)
+                if not some:
+                    break
+                for _ in range(some):
+                    program.waiting.popleft()
                 taken = True
         return taken
 
@@ -354,6 +361,9 @@ class ExecutiveNode:
                 for other in self.net.nodes:
                     if other != self.nodeid:
                         self.net.transmit(self.nodeid, other, frame)
+            case Broadcasts(frames):
+                for frame in frames:
+                    self._effect(Broadcast(frame))
             case StoreRingId(seq):
                 self.net.disk[self.nodeid] = seq
             case Log(subsystem, priority, text):
@@ -368,6 +378,10 @@ class ExecutiveNode:
             case Events(clients, parts):
                 for client in clients:
                     self._effect(Event(client, parts))
+            case EventBatch():
+                for clients, first, last in effect.runs():
+                    for index in range(first, last):
+                        self._effect(Events(clients, (effect.event(index),)))
             case CloseClient(client, reason):
                 program = self.programs.get(client)
                 if program is not None:

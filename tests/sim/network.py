@@ -11,7 +11,7 @@ from typing import Generic, Protocol, TypeVar
 
 from aisexec.totem.settings import Settings
 from aisexec.totem.stack import Totem
-from aisexec.totem.types import Broadcast, Configuration, Effect, Log, StoreRingId, Unicast
+from aisexec.totem.types import Broadcast, Broadcasts, Configuration, Effect, Log, StoreRingId, Unicast
 
 FAST = Settings(
     token=1.0,
@@ -124,6 +124,9 @@ class Node:
                 for other in self.net.nodes:
                     if other != self.nodeid:
                         self.net.transmit(self.nodeid, other, frame)
+            case Broadcasts(frames):
+                for frame in frames:
+                    self._effect(Broadcast(frame))
             case StoreRingId(seq):
                 self.net.disk[self.nodeid] = seq
             case Log(_, priority, text):

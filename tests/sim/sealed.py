@@ -9,7 +9,7 @@ from typing import NamedTuple
 from aisexec.net.crypto import Sealer, Verdict
 from aisexec.net.limits import LATENESS_MAX
 from aisexec.totem.stack import Totem
-from aisexec.totem.types import Broadcast, Effect, Unicast
+from aisexec.totem.types import Broadcast, Broadcasts, Effect, Unicast
 from tests.sim.network import FAST, Machine, Node, VirtualNetwork
 from tests.unit.crypto_support import keys
 
@@ -94,6 +94,9 @@ class SealedNode(Node):
                 for other in self.net.nodeids:
                     if other != self.nodeid:
                         self.net.transmit(self.nodeid, other, datagram)
+            case Broadcasts(frames):
+                for frame in frames:
+                    self._effect(Broadcast(frame))
             case _:
                 super()._effect(effect)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from ipc._event_batch import EventBatch
 from ipc.layout import Buffer
 
 
@@ -17,6 +18,7 @@ class StageContext:
         self.sent: list[bytes] = []
         self.answers: list[tuple[int, bytes]] = []
         self.events: list[tuple[int, bytes]] = []
+        self.batches: list[EventBatch] = []
         self.closed: list[tuple[int, str]] = []
         self.lines: list[str] = []
         self.shutdowns: list[tuple[str, int, bool]] = []
@@ -37,6 +39,11 @@ class StageContext:
     def event_to_all(self, clients: Sequence[int], *parts: Buffer) -> None:
         for client in clients:
             self.event(client, *parts)
+
+    def open_batch(self) -> EventBatch:
+        batch = EventBatch()
+        self.batches.append(batch)
+        return batch
 
     def close(self, client: int, reason: str) -> None:
         self.closed.append((client, reason))

@@ -9,6 +9,7 @@ import pytest
 
 from aisexec.driver import FRAMES_AT_ONCE, Driver
 from aisexec.executive import Executive
+from aisexec.garbage import Garbage
 from aisexec.net.base import NetStats, Received, Transport
 from aisexec.totem.stats import Stats
 from aisexec.totem.types import Unicast
@@ -36,6 +37,7 @@ class Stage:
     def __init__(self, story: list[str]) -> None:
         self.totem = cast(Any, self)
         self.stats = Stats()
+        self.backlog = 0
         self.ring_id = None
         self.ready = False
         self.served: tuple[str, ...] = ()
@@ -48,6 +50,7 @@ class Stage:
 
     def receive(self, frames: Sequence[Received], now: float) -> None:
         self._story.append(f"got {len(frames)}")
+        self.stats.orf_token_rx += sum(frame.startswith(b"token") for frame, _ in frames)
         self._effects += [Unicast(2, frame) for frame, _ in frames if frame.startswith(b"token")]
 
     def take_effects(self) -> list[Unicast]:
@@ -57,8 +60,8 @@ class Stage:
     def next_timer(self) -> None:
         return None
 
-    def flow_levels(self) -> dict[str, int]:
-        return {}
+    def flow_level(self) -> int:
+        return 0
 
     def counters(self) -> Iterable[tuple[str, int]]:
         return [("stats.toy.things", 7)]
@@ -69,12 +72,24 @@ def story() -> list[str]:
     return []
 
 
-def driver(network: Network, stage: Stage) -> Driver:
+class Broom(Garbage):
+    """Notes when it is used."""
+
+    def __init__(self, story: list[str]) -> None:
+        super().__init__()
+        self._story = story
+
+    def token_passed(self) -> None:
+        self._story.append("swept")
+
+
+def driver(network: Network, stage: Stage, garbage: Garbage | None = None) -> Driver:
     return Driver(
         lambda buffers: cast(Executive, stage),
         cast(Transport, network),
         cast(Any, None),
         lambda subsystem, priority, text: None,
+        garbage=garbage,
     )
 
 
@@ -93,6 +108,29 @@ def test_stale_frames_are_dropped_from_all_that_wait(story: list[str]) -> None:
     network.frames = [(b"stale", "10.0.0.2")] * 500 + [(b"token", "10.0.0.2")]
     driver(network, stage)._network_ready()
     assert story == ["got 1", "sent token"]
+
+
+def test_garbage_is_collected_when_the_token_is_gone(story: list[str]) -> None:
+    network, stage = Network(story), Stage(story)
+    network.frames = [(b"token", "10.0.0.2"), (b"other", "10.0.0.3")]
+    node = driver(network, stage, Broom(story))
+    node._network_ready()
+    assert story == ["got 2", "sent token", "swept"]
+    network.frames = [(b"other", "10.0.0.3")]
+    node._network_ready()
+    assert story[3:] == ["got 1"]
+
+
+def test_token_hold_and_batches_are_counted(story: list[str]) -> None:
+    network, stage = Network(story), Stage(story)
+    node = driver(network, stage)
+    for frames in ([(b"token", "10.0.0.2")], [(b"other", "10.0.0.2")] * 20, []):
+        network.frames = frames
+        node._network_ready()
+    counters = dict(node.counters())
+    assert counters["stats.loop.frames_per_receive_below_2"] == 1
+    assert counters["stats.loop.frames_per_receive_below_32"] == 1
+    assert sum(n for key, n in counters.items() if key.startswith("stats.srp.token_hold_us_below_")) == 1
 
 
 def test_counters_have_keys_of_the_statistics_map(story: list[str]) -> None:

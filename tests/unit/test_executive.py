@@ -169,13 +169,13 @@ def test_requests_that_send_wait_for_synchronisation_and_room() -> None:
 
 def test_clients_are_stopped_while_synchronising_and_when_the_queue_is_full() -> None:
     node = Alone()
-    assert node.executive.flow_levels() == {"cpg": 2}
+    assert node.executive.flow_level() == 2
     node.start()
-    assert node.executive.flow_levels() == {"cpg": 0}
+    assert node.executive.flow_level() == 0
     levels = []
     for percent in (10, 74, 75, 90, 74, 70, 69, 74, 80):
         node.executive.totem.queue_fill = lambda percent=percent: percent  # type: ignore[method-assign, misc]
-        levels.append(node.executive.flow_levels()["cpg"])
+        levels.append(node.executive.flow_level())
     assert levels == [0, 0, 2, 2, 2, 2, 0, 0, 2]
 
 

@@ -90,6 +90,12 @@ class Toy:
         self.closed_ids.append(conn.id)
         del self.alive[conn.id]
 
+    def requests(self, conn: Connection, messages: list[bytes], deadline: float) -> int:
+        for taken, message in enumerate(messages):
+            if (taken and time.monotonic() >= deadline) or not self.request(conn, message):
+                return taken
+        return len(messages)
+
     def request(self, conn: Connection, message: bytes) -> bool:
         header = REQUEST_HEADER.unpack(message)
         if self.room is not None and header.id != ECHO:
@@ -635,6 +641,8 @@ def test_event_bytes_match_events_and_are_batched(world: World) -> None:
     assert client.events.read() is None
     assert conn.stats.dispatched == 500
     assert conn.owed == 0
+    assert list(world.server.stats.events_per_notification.items()) == [(512, 1)]
+    assert list(world.server.stats.requests_per_turn.items()) == [(2, 1)]
 
 
 def test_events_outside_a_turn_need_no_flush(world: World) -> None:
@@ -1213,9 +1221,10 @@ class Toy:
     def admit(self, service, creds): return 0
     def opened(self, conn): print("opened", flush=True)
     def closed(self, conn): print("closed", flush=True)
-    def request(self, conn, message):
-        conn.respond(ANSWERS[struct.unpack_from("<i", message)[0]])
-        return True
+    def requests(self, conn, messages, deadline):
+        for message in messages:
+            conn.respond(ANSWERS[struct.unpack_from("<i", message)[0]])
+        return len(messages)
     def turn_over(self): pass
 server = Server(gevent.get_hub().loop, ["cpg"], Toy(), log=lambda *_: None, run_dir=sys.argv[1])
 server.start()

@@ -16,7 +16,7 @@ import pytest
 from aisexec import messages
 from aisexec.executive import Executive, ExecutiveOptions
 from aisexec.totem import wire
-from aisexec.totem.assembly import Assembly, Message
+from aisexec.totem.assembly import Assembly
 from aisexec.totem.types import Configuration, RingId
 from ipc.layout import Layout
 from tests.sim.executives import Memory
@@ -49,7 +49,7 @@ def rings(name: str) -> dict[RingId, list[Sent]]:
 def whole_messages(packets: dict[int, tuple[int, bytes]]) -> Iterator[Sent]:
     found: list[Sent] = []
 
-    def collect(nodeid: int, message: Message) -> None:
+    def collect(nodeid: int, message: bytes) -> None:
         data = bytes(message)
         count, length = struct.unpack_from("<HH", data)
         assert count == 1

@@ -7,7 +7,6 @@ import socket
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import gevent
 import pytest
@@ -116,7 +115,7 @@ def test_a_token_that_goes_round_and_round_lets_clients_in(settings: NetworkSett
         turn_of_client.append(len(node.received))
         client.stop()
 
-    client: Any = gevent.get_hub().loop.io(mine.fileno(), 1)
+    client = gevent.get_hub().loop.io(mine.fileno(), 1)
     client.start(client_ready)
     node.transport.start(round_again)
     node.transport.unicast(1, [frame(TOKEN)])
@@ -222,28 +221,17 @@ def test_many_failures_in_a_row_get_the_warning_that_corosync_gives(settings: Ne
     node.transport.close()
 
 
-class _FullSocket:
-    """Stands for a socket whose send buffer or device queue is full, which loopback never is."""
-
-    def __init__(self, number: int) -> None:
-        self.number = number
-
-    def sendto(self, data: bytes, address: Any) -> int:
-        raise OSError(self.number, "full")
-
-    def sendmsg(self, run: Any, control: Any, flags: int, address: Any) -> int:
-        raise OSError(self.number, "full")
-
-    def close(self) -> None:
-        """Nothing to close."""
-
-
 @pytest.mark.parametrize("number", [errno.EAGAIN, errno.ENOBUFS])
 def test_a_full_queue_counts_as_dropped(
     cluster: Cluster, number: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     node = cluster[1]
-    monkeypatch.setattr(node.transport, "_sender", _FullSocket(number))
+
+    def full(fd: int, frames: list[bytes], start: int, *rest: object) -> tuple[int, int, int, int]:
+        """A send buffer or device queue without room, which loopback never is."""
+        return start, 0, number, len(frames) - start
+
+    monkeypatch.setattr(datagram, "send", full)
     node.transport.broadcast([frame(MCAST)] * 2)
     assert (node.transport.stats.send_dropped, node.transport.stats.send_errors) == (4, 0)
     assert len(node.warnings) == 2  # one a destination

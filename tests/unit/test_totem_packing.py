@@ -6,7 +6,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from aisexec.totem.assembly import Assembly, Message, PacketError, split
+from aisexec.totem.assembly import Assembly, PacketError, split
 from aisexec.totem.interrupted import InterruptedMessage
 from aisexec.totem.limits import ASSEMBLY_SIZE_MAX
 from aisexec.totem.packing import Packer
@@ -27,7 +27,7 @@ def pack(messages: list[list[bytes]], net_mtu: int = NET_MTU) -> list[bytes]:
 def assemble(packets: list[bytes]) -> list[bytes]:
     received: list[bytes] = []
 
-    def deliver(nodeid: int, message: Message) -> None:
+    def deliver(nodeid: int, message: bytes) -> None:
         received.append(bytes(message))
 
     assembly = Assembly(deliver)

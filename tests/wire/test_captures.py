@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import pytest
 
 from aisexec.totem import wire
-from aisexec.totem.assembly import Assembly, Message, split
+from aisexec.totem.assembly import Assembly, split
 from aisexec.totem.packing import Packer
 from tests.wire.pcap import CAPTURES, datagrams
 
@@ -97,7 +97,7 @@ def test_packing_is_equal_to_stock(name: str) -> None:
             continue
         messages: list[bytes] = []
 
-        def collect(_: int, message: Message, messages: list[bytes] = messages) -> None:
+        def collect(_: int, message: bytes, messages: list[bytes] = messages) -> None:
             messages.append(bytes(message))
 
         assembly = Assembly(collect)

@@ -23,7 +23,10 @@ if TYPE_CHECKING:
 SECONDS = 5.0
 
 REQUEST, PROPER, HUGE, TOKEN, RING, FULL, HANG_UP, SETTLE = range(8)
-"""Step.what; Step.where is the client or the ring's members.  A proper one's header says its size."""
+"""Step.what; Step.where is the client and how often it asks, or the ring's members.
+
+A proper one's header says its size.
+"""
 
 CLIENTS: Final = 3
 BUFFER: Final = "/dev/shm/corosync_zerocopy-fuzz"
@@ -57,7 +60,7 @@ def _take(stage: Stage, clients: list[int], step: Step) -> None:
                 number = REQUEST_HEADER.unpack(message).id
                 head = REQUEST_HEADER.pack(RequestHeader(number, len(message)))
                 message = head + message[REQUEST_HEADER.size :]
-            _request(stage, clients[index], message)
+            _request(stage, clients[index], [message] * (1 + step.where // CLIENTS % 3))
         case 3:
             stage.token()
         case 4:
@@ -75,17 +78,16 @@ def _take(stage: Stage, clients: list[int], step: Step) -> None:
             clients[number] = stage.connect()
 
 
-def _request(stage: Stage, client: int, message: bytes) -> None:
-    """As the driver does: a request that finds no room stays in the client's ring."""
-    if not stage.executive.has_room_for("cpg", message):
-        return
+def _request(stage: Stage, client: int, messages: list[bytes]) -> None:
+    """The same a few times; what finds no room is forgotten."""
     before = stage.answers[client]
-    stage.request(client, message)
+    taken = stage.requests(client, messages)
+    message = messages[0]
     number = REQUEST_HEADER.unpack(message).id if len(message) >= REQUEST_HEADER.size else -1
     known = cpg.CALLS.get(number)  # type: ignore[call-overload]
     waits = known is None or known.response_id is not None
     cut_off = client in stage.closed
-    assert cut_off or stage.answers[client] == before + waits, f"request {number} not answered"
+    assert cut_off or stage.answers[client] == before + taken * waits, f"request {number} not answered"
 
 
 def _fields(step: Step) -> Sequence[Leaf]:

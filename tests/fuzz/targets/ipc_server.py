@@ -98,7 +98,12 @@ class Toy:
     def turn_over(self) -> None:
         pass
 
-    def request(self, conn: Connection, message: bytes) -> bool:
+    def requests(self, conn: Connection, messages: list[bytes], deadline: float) -> int:
+        for message in messages:
+            self._request(conn, message)
+        return len(messages)
+
+    def _request(self, conn: Connection, message: bytes) -> None:
         header = REQUEST_HEADER.unpack(message)
         if header.id == BUFFER and len(message) >= ZC_ALLOC_REQUEST.size:
             self._buffer(conn, message)
@@ -106,7 +111,6 @@ class Toy:
             conn.event(message[:100], bytes(200))
         else:
             conn.respond(RESPONSE_HEADER.pack(ResponseHeader(ECHO, 24, 1)) + message[:64])
-        return True
 
     def _buffer(self, conn: Connection, message: bytes) -> None:
         request = ZC_ALLOC_REQUEST.unpack(message)

@@ -7,11 +7,12 @@ from collections.abc import Sequence
 from functools import cache
 from typing import TYPE_CHECKING, Final
 
+from aisexec.totem import wire
 from aisexec.totem.limits import ASSEMBLY_SIZE_MAX, GROUPS_MAX
 from aisexec.totem.packing import LENGTH_SIZE, PACKET_HEAD
 from aisexec.totem.settings import Settings
 from aisexec.totem.stack import Totem
-from aisexec.totem.types import Configuration
+from aisexec.totem.types import Configuration, RingId
 from tests.fuzz.captured import packets
 from tests.fuzz.hostile import Leaf, leaves
 from tests.fuzz.records import Step, join, mutation_of, steps
@@ -58,13 +59,16 @@ def fuzz(data: bytes) -> None:
             totem._assembly = totem._regular
             continue
         for _ in range(1 + (step.what & 3)):
-            totem.deliver_frame(sender, memoryview(step.data))
+            totem.deliver_frames([frame_head(sender) + step.data])
             given += len(step.data)
         for assembly in (totem._regular, totem._transitional):
-            assert len(assembly._open) <= SENDERS
-            for message in assembly._open.values():
-                assert message.size <= ASSEMBLY_SIZE_MAX
+            assert len(assembly.open_sizes) <= SENDERS
+            assert all(size <= ASSEMBLY_SIZE_MAX for size in assembly.open_sizes.values())
     assert upper.size <= given * GROUPS_MAX
+
+
+def frame_head(sender: int) -> bytes:
+    return wire.pack_mcast_header(wire.Encapsulated.PLAIN, sender, 1, 0, RingId(1, 4), 0)
 
 
 def _fields(step: Step) -> Sequence[Leaf]:
