@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import fields, is_dataclass
 from typing import Any
 
-from ipc.histogram import Histogram
+from ipc._histogram import Histogram
 
 Item = tuple[str, int]
 

@@ -13,6 +13,7 @@ from typing import Protocol
 import gevent
 import gevent.event
 
+from aisexec._timing import Timing
 from aisexec.counters import flatten
 from aisexec.executive import (
     Buffers,
@@ -26,7 +27,6 @@ from aisexec.executive import (
 )
 from aisexec.garbage import Garbage
 from aisexec.net.base import LinkChange, Received, Transport
-from aisexec.timing import Timing
 from aisexec.totem.types import (
     LOG_ERR,
     LOG_NOTICE,
@@ -38,6 +38,7 @@ from aisexec.totem.types import (
     StoreRingId,
     Unicast,
 )
+from aisexec.totem.wire import FrameType
 from ipc._event_batch import EventBatch
 from ipc.ringset import Credentials
 from ipc.server import Server
@@ -46,8 +47,15 @@ from ipc.server_connection import Connection
 LogLine = Callable[[str, int, str], None]
 """subsystem, priority, text"""
 
+TOKEN_TYPE = bytes([FrameType.ORF_TOKEN])
+
 FRAMES_AT_ONCE = 64
 """Frames received before effects are carried out."""
+
+CLIENTS_EFFECTS = (EventBatch, Event, Events, Respond, CloseClient)
+
+TOKEN_PATIENCE = 0.005
+"""Seconds without a token after which clients are no longer left waiting for it."""
 
 DRAIN_TIME = 0.25
 """Seconds that clients get at shutdown to read the events they have been sent."""
@@ -66,6 +74,11 @@ class Watcher(Protocol):
     def start(self, callback: Callable[[], object]) -> None: ...
     def stop(self) -> None: ...
     def close(self) -> None: ...
+
+
+def holds_token(frames: Sequence[Received]) -> bool:
+    """Who sends a token sends it behind the messages of its visit, or before the last of them."""
+    return frames[-1][0][3:4] == TOKEN_TYPE or any(frame[3:4] == TOKEN_TYPE for frame, _ in frames)
 
 
 class Driver:
@@ -103,9 +116,14 @@ class Driver:
         self._timer: Watcher | None = None
         self._timer_at = float("inf")
         self._flow_level = 0
+        self._something_happened = True
+        """More than messages and tokens has gone through since it was looked at last."""
+        self._polling = self._polled = False
+        self._impatience = self._loop.timer(TOKEN_PATIENCE, TOKEN_PATIENCE)
         self._carrying = False
         self._started = False
         self._stopping = False
+        self._now = time.monotonic
         self.exit_code = 0
         self.finished = gevent.event.Event()
 
@@ -158,7 +176,7 @@ class Driver:
             self._loop.timer(0.01).start(lambda: self._give_clients_time(deadline))
             return
         self._server.stop()
-        for watcher in (self._timer, *self._stopwatches):
+        for watcher in (self._timer, self._impatience, *self._stopwatches):
             if watcher is not None:
                 watcher.stop()
         self.finished.set()
@@ -175,12 +193,15 @@ class Driver:
         self._receive()
         self._turn()
         self._server.resume()
+        self._watch_clients()
 
     def _receive(self) -> None:
         """A token among many frames is passed on before the frames behind it are looked at."""
         frames: Sequence[Received] = self._transport.receive()
         if frames:
             self._timing.loop.frames_per_receive.add(len(frames))
+            if self._server.waits_for_poll and holds_token(frames):
+                self._poll_clients()
         if len(frames) > FRAMES_AT_ONCE:
             frames = self._executive.without_stale(frames, self._now())
         for start in range(0, len(frames), FRAMES_AT_ONCE):
@@ -188,11 +209,39 @@ class Driver:
                 self._carry_out()
                 if self._stopping:
                     return
-            now = self._now()
-            tokens = self._executive.totem.stats.orf_token_rx
-            self._executive.receive(frames[start : start + FRAMES_AT_ONCE], now)
-            if self._executive.totem.stats.orf_token_rx != tokens:
-                self._timing.token_came(now)
+            self._take(frames[start : start + FRAMES_AT_ONCE])
+
+    def _take(self, frames: Sequence[Received]) -> None:
+        now, stats = self._now(), self._executive.totem.stats
+        tokens = stats.orf_token_rx
+        self._executive.receive(frames, now)
+        if stats.orf_token_rx != tokens:
+            self._timing.token_came(now)
+
+    def _poll_clients(self) -> None:
+        """What they want to say goes out with the token that has just come."""
+        self._polled = self._polling = True
+        try:
+            self._server.poll()
+        finally:
+            self._polling = False
+
+    def _watch_clients(self) -> None:
+        """While the token goes round nothing can be sent before it is here, and it is here soon."""
+        polls = self._executive.totem.circulating
+        if polls != self._server.waits_for_poll:
+            self._server.wait_for_poll(polls)
+            if polls:
+                self._polled = True
+                self._impatience.start(self._token_stays_away)
+            else:
+                self._impatience.stop()
+
+    def _token_stays_away(self) -> None:
+        polled, self._polled = self._polled, False
+        if not polled:
+            self._impatience.stop()
+            self._server.wait_for_poll(False)
 
     def _timer_due(self) -> None:
         self._timer_at = float("inf")
@@ -235,7 +284,9 @@ class Driver:
 
     def turn_over(self) -> None:
         """Handler of ipc.server."""
-        self._turn()
+        if not self._polling:
+            self._turn()
+            self._watch_clients()
 
     def closed(self, conn: Connection) -> None:
         """Handler of ipc.server."""
@@ -260,8 +311,12 @@ class Driver:
             for service in self._executive.served:
                 self._server.set_flow_level(service, level)
         self._server.flush()
-        self._arm_timer()
-        self._tell_membership()
+        due = self._executive.next_timer()
+        if due is not None and due < self._timer_at:
+            self._arm_timer(due)
+        if self._something_happened:
+            self._something_happened = False
+            self._tell_membership()
         if self._timing.turn_over():
             self._garbage.token_passed()
 
@@ -274,8 +329,9 @@ class Driver:
             self._on_membership(f"ring {ring_id}, members {members}")
 
     def _carry_out_batch(self, effects: Sequence[ExecutiveEffect]) -> None:
-        """In order, but frames for all that follow each other in one go, and the token behind them with them."""
+        """Frames for all that follow each other in one go, the token behind them with them, clients last."""
         broadcast: list[bytes] = []
+        told: list[ExecutiveEffect] = []
         for effect in effects:
             if isinstance(effect, Broadcasts):
                 broadcast = broadcast + effect.frames if broadcast else effect.frames
@@ -288,13 +344,18 @@ class Driver:
                 else:
                     self._transport.unicast(effect.nodeid, (effect.frame,))
                 self._timing.token_passed(self._executive.totem.backlog)
+            elif isinstance(effect, CLIENTS_EFFECTS):
+                told.append(effect)
             else:
                 if broadcast:
                     self._transport.broadcast(broadcast)
                     broadcast = []
+                self._something_happened = True
                 self._carry_out_one(effect)
         if broadcast:
             self._transport.broadcast(broadcast)
+        for effect in told:  # behind the token, which everybody waits for
+            self._carry_out_one(effect)
 
     def _carry_out_one(self, effect: ExecutiveEffect) -> None:
         match effect:
@@ -338,11 +399,8 @@ class Driver:
                 if conn is not None:
                     conn.events(batch, first, last)
 
-    def _arm_timer(self) -> None:
+    def _arm_timer(self, due: float) -> None:
         """One loop timer; it is only moved when a deadline comes earlier than it would fire."""
-        due = self._executive.next_timer()
-        if due is None or due >= self._timer_at:
-            return
         if self._timer is not None:
             self._timer.stop()
             self._timer.close()
@@ -375,7 +433,3 @@ class Driver:
     def release_buffer(self, client: int, cookie: int) -> None:
         """Buffers of aisexec.executive."""
         self._server.connections[client].release_buffer(cookie)
-
-    @staticmethod
-    def _now() -> float:
-        return time.monotonic()

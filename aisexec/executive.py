@@ -7,7 +7,7 @@ to be carried out.  The driver runs it on real sockets, the simulator on imagine
 from __future__ import annotations
 
 import errno
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple, Protocol, cast
 
@@ -170,6 +170,8 @@ class Executive:
         self.services = self._make_services(options)
         self._multicasts = cast("Cpg", self.services[Cpg.id]).multicasts
         self.totem.pour_into(self._multicasts)
+        self.next_timer: Callable[[], float | None] = self.totem.next_timer
+        """When handle_timer() is wanted."""
         self._by_socket = {s.socket: s for s in self.services.values() if s.socket is not None}
         self._requests: dict[int, Mapping[int, Request]] = {n: s.requests() for n, s in self.services.items()}
         self._messages: dict[int, Mapping[int, Message]] = {n: s.messages() for n, s in self.services.items()}
@@ -230,10 +232,6 @@ class Executive:
         self.now = now
         self.totem.handle_timer(now)
 
-    def next_timer(self) -> float | None:
-        """When handle_timer() is wanted."""
-        return self.totem.next_timer()
-
     def interface_up(self, now: float) -> None:
         """The network interface came back: look for the others at once."""
         self.now = now
@@ -246,9 +244,12 @@ class Executive:
 
     def take_effects(self) -> list[ExecutiveEffect]:
         """Everything to be carried out, in order."""
-        self._collect()
         self._multicasts.batch = None
+        made = self.totem.take_effects()
+        if not self._effects:
+            return cast("list[ExecutiveEffect]", made)
         effects, self._effects = self._effects, []
+        effects += made
         return effects
 
     def emit(self, effect: ExecutiveEffect) -> None:

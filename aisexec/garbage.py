@@ -14,7 +14,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Final, Literal
 
-from ipc.histogram import Histogram
+from ipc._histogram import Histogram
 
 YOUNG: Final = 2_000
 """Objects made and not freed since the last collection, at which the young ones are collected."""

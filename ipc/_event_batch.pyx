@@ -29,7 +29,8 @@ cdef class EventBatch:
         cdef char *place
         if size > <uint32_t>0xFFFFFFFF:
             raise OverflowError(f"event of {size} bytes")
-        if self.used + size > capacity:
+        # Of an empty event, too, there has to be an address.
+        if self.data is NULL or self.used + size > capacity:
             capacity = max(2 * capacity, self.used + size, <size_t>FIRST_CAPACITY)
             grown = realloc(self.data, capacity)
             if grown is NULL:

@@ -120,6 +120,9 @@ class Server:
         self._owing: list[Connection] = []
         self._doomed: deque[Connection] = deque()
         self._waiting: dict[int, Connection] = {}
+        self._clients_watcher: Watcher | None = None
+        self.waits_for_poll = False
+        """See `wait_for_poll`."""
         self._queued_bytes = 0
         self._retry_after = EVENT_RETRY_MIN
         self._flush_scheduled = False
@@ -147,7 +150,7 @@ class Server:
         except OSError:
             self.stop()
             raise
-        self._watch(self._epoll, self._turn)
+        self._clients_watcher = self._watch(self._epoll, self._turn)
         self._watch(self._space, self._room_made)
 
     def stop(self) -> None:
@@ -164,6 +167,7 @@ class Server:
         for watcher in [*self._watchers, *self._timers.values()]:
             watcher.stop()
             watcher.close()
+        self._clients_watcher = None
         self._watchers.clear()
         self._timers.clear()
         self._epoll.close()
@@ -174,10 +178,28 @@ class Server:
         """All clients have taken all their events: a good moment to stop."""
         return all(conn.idle() for conn in self.connections.values())
 
-    def _watch(self, epoll: select.epoll, callback: Callable[[], None]) -> None:
+    def _watch(self, epoll: select.epoll, callback: Callable[[], None]) -> Watcher:
         watcher = self._loop.io(epoll.fileno(), LOOP_READ)
         watcher.start(callback)
         self._watchers.append(watcher)
+        return watcher
+
+    def wait_for_poll(self, waits: bool) -> None:
+        """Clients are looked at when `poll` is called, and not when they call.
+
+        A wake-up for each request of a client that sends many is what costs most; the handler may
+        know a better moment that is not far away.
+        """
+        if waits != self.waits_for_poll and self._clients_watcher is not None:
+            self.waits_for_poll = waits
+            if waits:
+                self._clients_watcher.stop()
+            else:
+                self._clients_watcher.start(self._turn)
+
+    def poll(self) -> None:
+        """Look at the clients now."""
+        self._turn()
 
     def after(self, name: str, delay: float, callback: Callable[[], None]) -> None:
         """One timer a name; a running one is left alone."""

@@ -6,7 +6,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-from ipc.histogram import Histogram
+from ipc._histogram import Histogram
 
 
 class CutOff(StrEnum):

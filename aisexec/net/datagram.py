@@ -59,6 +59,15 @@ class Peer(NamedTuple):
         return cls(name, address, raw(address))
 
 
+class Source(NamedTuple):
+    """A socket that is read."""
+
+    fd: int
+    names: dict[bytes, str]
+    """Senders that were accepted."""
+    judge: Callable[[bytes, int], str | None]
+
+
 class DatagramTransport:
     """Base of the transports over plain UDP.
 
@@ -84,8 +93,7 @@ class DatagramTransport:
             self._sealing = Sealing(settings, settings.security, self.stats, self._reports, log, clock)
         # One byte more than the limit, so that a longer datagram shows.
         self._buffer = bytearray(RECEIVE_SIZE_MAX + 1)
-        self._names: dict[int, dict[bytes, str]] = {}
-        """Senders that were accepted, by socket."""
+        self._sources: dict[socket.socket, Source] = {}
         self._link: Interface | None = None
         self._family = self._only_family()
         self._peers: dict[int, Peer] = {}
@@ -197,6 +205,7 @@ class DatagramTransport:
         for each in self._sockets:
             each.close()
         self._sockets.clear()
+        self._sources.clear()
 
     def close(self) -> None:
         """Close the sockets; frames not yet received are gone."""
@@ -215,28 +224,37 @@ class DatagramTransport:
     # Receiving
 
     def _drain(
-        self, source: socket.socket, accepts: Callable[[tuple[str, int]], bool] | None = None
+        self, receiver: socket.socket, accepts: Callable[[tuple[str, int]], bool] | None = None
     ) -> list[Received]:
         """Read until nothing is left or much was read; `accepts` judges senders, counting what it refuses."""
-        fd = source.fileno()
+        source = self._sources.get(receiver)
+        if source is None:
+            names: dict[bytes, str] = {}
+            source = Source(receiver.fileno(), names, partial(self._judge, names, accepts))
+            self._sources[receiver] = source
         frames, size, trouble = receive(
-            fd,
+            source.fd,
             self._buffer,
-            self._names.setdefault(fd, {}),
-            partial(self._judge, fd, accepts),
+            source.names,
+            source.judge,
             frames_max=RECEIVE_FRAMES_MAX,
             bytes_max=RECEIVE_BYTES_MAX,
         )
         if trouble:
             self._receive_failed(trouble)
-        self.stats.received_frames += len(frames)
-        self.stats.received_bytes += size
+        stats = self.stats
+        stats.received_frames += len(frames)
+        stats.received_bytes += size
         if self._loss is not None:
             frames = self._survivors(frames, self._loss)
         return frames if self._sealing is None else self._sealing.open(frames, self._send_as_is)
 
     def _judge(
-        self, fd: int, accepts: Callable[[tuple[str, int]], bool] | None, packed: bytes, size: int
+        self,
+        names: dict[bytes, str],
+        accepts: Callable[[tuple[str, int]], bool] | None,
+        packed: bytes,
+        size: int,
     ) -> str | None:
         """The name of a sender that is not known yet, or of one whose frame is too long."""
         sender = from_raw(packed)
@@ -245,10 +263,9 @@ class DatagramTransport:
             return None
         if accepts is not None and not accepts(sender):
             return None
-        known = self._names[fd]
-        if len(known) >= SENDERS_KNOWN_MAX:
-            known.clear()
-        known[packed] = sender[0]
+        if len(names) >= SENDERS_KNOWN_MAX:
+            names.clear()
+        names[packed] = sender[0]
         return sender[0]
 
     def _survivors(self, frames: list[Received], test_loss: loss.TestLoss) -> list[Received]:
@@ -321,10 +338,14 @@ class DatagramTransport:
 
     def unicast(self, nodeid: int, frames: Sequence[bytes]) -> None:
         """Send to one node; frames to ourselves come back from receive() on the next turn."""
-        if nodeid == self.settings.nodeid:
+        peer = self._peers.get(nodeid)
+        if peer is not None:
+            sealing = self._sealing
+            self._send(list(frames) if sealing is None else sealing.seal(frames, nodeid), peer)
+        elif nodeid == self.settings.nodeid:
             self._queue_own(frames)
-            return
-        self._send_to(nodeid, list(frames) if self._sealing is None else self._sealing.seal(frames, nodeid))
+        else:
+            self._unknown_node(nodeid, len(frames))
 
     def broadcast(self, frames: Sequence[bytes]) -> None:
         """Send to all other nodes."""
@@ -336,14 +357,11 @@ class DatagramTransport:
         self.unicast(nodeid, (token,))
 
     def _send_as_is(self, nodeid: int, datagram: bytes) -> None:
-        self._send_to(nodeid, [datagram])
-
-    def _send_to(self, nodeid: int, datagrams: list[bytes]) -> None:
         peer = self._peers.get(nodeid)
         if peer is None:
-            self._unknown_node(nodeid, len(datagrams))
+            self._unknown_node(nodeid, 1)
         else:
-            self._send(datagrams, peer)
+            self._send([datagram], peer)
 
     def _unknown_node(self, nodeid: int, count: int) -> None:
         self.stats.unknown_nodes += count

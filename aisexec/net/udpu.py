@@ -58,7 +58,8 @@ class UdpuTransport(DatagramTransport):
         """What came in, in order of arrival: messages and tokens share a path, as sent."""
         if not self._sockets:
             return []
-        return self._drain(self._sender, self._accepts) + self._take_own()
+        frames = self._drain(self._sender, self._accepts)
+        return frames + self._take_own() if self._own_frames else frames
 
     def broadcast(self, frames: Sequence[bytes]) -> None:
         """Send to every other node of the nodelist, alive or not: that is how partitions meet again."""

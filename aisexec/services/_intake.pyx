@@ -127,26 +127,28 @@ cdef const McastRequest *ordinary(object message) noexcept:
 
 
 def layouts():
-    cdef McastRequest *request = NULL
-    cdef CpgMcast *mcast = NULL
+    cdef McastRequest request
+    cdef CpgMcast mcast
+    cdef size_t request_at = <size_t>&request
+    cdef size_t mcast_at = <size_t>&mcast
     return {
         "McastRequest": {
-            "id": (<size_t>&request.id, sizeof(request.id)),
-            "size": (<size_t>&request.size, sizeof(request.size)),
-            "unused": (<size_t>&request.unused, sizeof(request.unused)),
-            "guarantee": (<size_t>&request.guarantee, sizeof(request.guarantee)),
-            "msglen": (<size_t>&request.msglen, sizeof(request.msglen)),
+            "id": (<size_t>&request.id - request_at, sizeof(request.id)),
+            "size": (<size_t>&request.size - request_at, sizeof(request.size)),
+            "unused": (<size_t>&request.unused - request_at, sizeof(request.unused)),
+            "guarantee": (<size_t>&request.guarantee - request_at, sizeof(request.guarantee)),
+            "msglen": (<size_t>&request.msglen - request_at, sizeof(request.msglen)),
             "": (0, sizeof(McastRequest)),
         },
         "CpgMcast": {
-            "header.id": (<size_t>&mcast.id, sizeof(mcast.id)),
-            "header.size": (<size_t>&mcast.size, sizeof(mcast.size)),
-            "group.length": (<size_t>&mcast.group_length, sizeof(mcast.group_length)),
-            "group.value": (<size_t>&mcast.group, sizeof(mcast.group)),
-            "msglen": (<size_t>&mcast.msglen, sizeof(mcast.msglen)),
-            "pid": (<size_t>&mcast.pid, sizeof(mcast.pid)),
-            "source.nodeid": (<size_t>&mcast.nodeid, sizeof(mcast.nodeid)),
-            "source.conn": (<size_t>&mcast.conn, sizeof(mcast.conn)),
+            "header.id": (<size_t>&mcast.id - mcast_at, sizeof(mcast.id)),
+            "header.size": (<size_t>&mcast.size - mcast_at, sizeof(mcast.size)),
+            "group.length": (<size_t>&mcast.group_length - mcast_at, sizeof(mcast.group_length)),
+            "group.value": (<size_t>&mcast.group - mcast_at, sizeof(mcast.group)),
+            "msglen": (<size_t>&mcast.msglen - mcast_at, sizeof(mcast.msglen)),
+            "pid": (<size_t>&mcast.pid - mcast_at, sizeof(mcast.pid)),
+            "source.nodeid": (<size_t>&mcast.nodeid - mcast_at, sizeof(mcast.nodeid)),
+            "source.conn": (<size_t>&mcast.conn - mcast_at, sizeof(mcast.conn)),
             "": (0, sizeof(CpgMcast)),
         },
     }

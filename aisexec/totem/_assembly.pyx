@@ -40,7 +40,7 @@ cdef class OpenMessage:
     cdef int append(self, const unsigned char *piece, size_t size) except -1:
         cdef size_t capacity = self.capacity
         cdef unsigned char *data
-        if self.size + size > capacity:
+        if self.data is NULL or self.size + size > capacity:  # an empty piece needs an address, too
             capacity = max(2 * capacity, self.size + size, <size_t>FIRST_CAPACITY)
             data = <unsigned char *>realloc(self.data, capacity)
             if data is NULL:

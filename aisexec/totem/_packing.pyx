@@ -100,8 +100,9 @@ cdef class Packer:
             size = <Py_ssize_t>parts[index].iov_len
             base = 0
             while base < size:
-                # Stock compares the whole part, of whose beginning a piece may be gone already.
-                if size + self.used < limit - LENGTH_SIZE:
+                # Stock compares the whole part, of whose beginning a piece may be gone already, and so
+                # sends the end of a long message alone.
+                if size - base + self.used < limit - LENGTH_SIZE:
                     taken = size - base
                     memcpy(self.data + self.used, part + base, taken)
                     self.used += taken

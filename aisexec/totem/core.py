@@ -109,6 +109,7 @@ class Core:
         self.failed: list[int] = []
         self.consensus: set[int] = set()
         self.memb: tuple[int, ...] = ()
+        self.memb_set: frozenset[int] = frozenset()
         self.new_memb: tuple[int, ...] = ()
         self.trans_memb: tuple[int, ...] = ()
         self.deliver_memb: frozenset[int] = frozenset()

@@ -26,7 +26,7 @@ def enter_operational(core: Core) -> None:
     trans = core.trans_memb
     left = tuple(n for n in core.memb if n not in trans)
     joined = tuple(n for n in new if n not in trans)
-    core.memb = new
+    core.memb, core.memb_set = new, frozenset(new)
     core.set_retrans_flg = False
     core.user.configuration(Configuration(True, trans, left, (), core.ring_id))
     core.waiting_trans_ack = True

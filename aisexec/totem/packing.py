@@ -2,7 +2,8 @@
 
 A packet is a fixed head, the lengths of its pieces, then the pieces.  Only the first piece may
 continue a message of the sender's previous packet, only the last may go on in the next one.
-Where a piece is cut follows stock exactly, so that frames are equal to the byte.
+Where a piece is cut follows stock, but for one thing: the end of a message that was cut shares its packet
+with the next ones.  Stock sends it alone, up to half as many frames more, and of two sizes.
 """
 
 from __future__ import annotations

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from enum import Enum, auto
 
+from aisexec.totem import _reception as reception
 from aisexec.totem import wire
 from aisexec.totem._visit import ordinary_visit
 from aisexec.totem.commit import acceptable, complete, enter_commit
@@ -26,7 +27,7 @@ from aisexec.totem.sequence import lt
 from aisexec.totem.settings import Settings
 from aisexec.totem.survey import may_accept
 from aisexec.totem.timers import Timer
-from aisexec.totem.token_visit import restart_heartbeat, start_ring, token_arrived
+from aisexec.totem.token_visit import start_ring, token_arrived
 from aisexec.totem.types import LOG_DEBUG, LOG_NOTICE, LOG_WARNING, Effect, InterfaceCheck
 from aisexec.totem.wire import FrameError, FrameType
 
@@ -64,6 +65,8 @@ class Ring:
     def __init__(self, settings: Settings, nodeid: int, ring_seq: int, user: RingUser) -> None:
         self.core = Core(settings, nodeid, ring_seq, user)
         self._inside = False
+        self.next_timer: Callable[[], float | None] = self.core.timers.next
+        """When handle_timer() has to be called, on the clock of `now`."""
 
     # Doors.
 
@@ -84,21 +87,15 @@ class Ring:
 
     def receive(self, frames: Sequence[tuple[bytes, str]], now: float) -> None:
         """Frames with the sender's name for logs, in the order they are to be handled."""
-        self.core.now = now
+        core = self.core
+        core.now = now
+        if now - core.last_pause_check > core.settings.token / 2:
+            frames = self._after_pause(frames)
         self._inside = True
         try:
-            self._receive(list(self._after_pause(frames)))
+            reception.receive(core, list(frames), ordinary_visit, self._frame, self._handle_own_frames)
         finally:
             self._inside = False
-
-    def _receive(self, frames: list[tuple[bytes, str]]) -> None:
-        done = 0
-        while done < len(frames):
-            run = _ordinary_token(self.core, frames[done][0]) or _ordinary_run(self.core, frames, done)
-            if not run:
-                self._frame(*frames[done])
-            done += run or 1
-            self._handle_own_frames()
 
     def without_stale(
         self, frames: Sequence[tuple[bytes, str]], now: float
@@ -118,10 +115,6 @@ class Ring:
                 self._handle_own_frames()
         finally:
             self._inside = False
-
-    def next_timer(self) -> float | None:
-        """When handle_timer() has to be called, on the clock of `now`."""
-        return self.core.timers.next()
 
     def leave(self, now: float) -> None:
         """Tell the others that we go; nothing may be fed in afterwards."""
@@ -188,13 +181,6 @@ def _orf_token(core: Core, frame: bytes, sender: str) -> None:
         token_arrived(core, token, sender)
 
 
-def _ordinary_token(core: Core, frame: bytes) -> int:
-    """A token as it mostly comes has its visit; how many there were.  All others go by `_orf_token`."""
-    if len(frame) != wire.ORF_TOKEN.size or core.state is not State.OPERATIONAL:
-        return 0
-    return ordinary_visit(core, frame, restart_heartbeat)
-
-
 def _mcast(core: Core, frame: bytes, sender: str) -> None:
     key = wire.read_mcast_key(frame)
     core.stats.mcast_rx += 1
@@ -215,25 +201,6 @@ def _mcast(core: Core, frame: bytes, sender: str) -> None:
             Gathering.FOREIGN_MESSAGE_OPERATIONAL,
             Gathering.FOREIGN_MESSAGE_GATHER,
         )
-
-
-def _ordinary_run(core: Core, frames: list[tuple[bytes, str]], start: int) -> int:
-    """Messages of our own ring one after another, the usual case, in one go; how many there were.
-
-    What is said of each of them in `_mcast` and `_keep` holds here; all others go that way.
-    """
-    if core.state is not State.OPERATIONAL or core.old_saved:
-        return 0
-    queue = core.regular_q
-    rep, seq = core.ring_id
-    taken, core.my_high_seq = queue.take_run(
-        frames, start, rep, seq, frozenset(core.memb), core.usual_size, core.my_high_seq
-    )
-    if taken:
-        core.stats.mcast_rx += taken
-        core.my_aru = queue.contiguous_from(core.my_aru)
-        core.deliver(core.my_high_seq, safe_only=True)
-    return taken
 
 
 def _keep(core: Core, key: wire.McastKey, frame: bytes) -> None:

@@ -10,6 +10,7 @@ import struct
 from collections.abc import Sequence
 
 from aisexec.totem.assembly import Assembly, Sink
+from aisexec.totem.core import State
 from aisexec.totem.limits import ASSEMBLY_SIZE_MAX, GROUPS_MAX, MESSAGE_SIZE_MAX
 from aisexec.totem.packing import LENGTH_SIZE, PACKET_HEAD, Packer
 from aisexec.totem.ring import Ring
@@ -40,6 +41,10 @@ class Totem:
         """Bytes of messages that are counted for a frame when room is looked for."""
         self._ring = Ring(settings, nodeid, ring_seq, self)
         self._core = self._ring.core
+        # Doors that are used for every frame, and nothing but the way to the ring's.
+        self.receive = self._ring.receive
+        self.next_timer = self._ring.next_timer
+        self.take_effects = self._ring.take_effects
         self._packer = Packer(settings.net_mtu, self._enqueue)
         # Packets delivered while the services are being synchronised are put together apart: a
         # message interrupted by the change goes on after it (spec 7.6).
@@ -59,10 +64,6 @@ class Totem:
         """The network is up."""
         self._ring.start(now)
 
-    def receive(self, frames: Sequence[tuple[bytes, str]], now: float) -> None:
-        """Frames and their senders' names, in order."""
-        self._ring.receive(frames, now)
-
     def without_stale(
         self, frames: Sequence[tuple[bytes, str]], now: float
     ) -> Sequence[tuple[bytes, str]]:
@@ -73,10 +74,6 @@ class Totem:
         """Run the timers that are due."""
         self._ring.handle_timer(now)
 
-    def next_timer(self) -> float | None:
-        """When handle_timer() is wanted next."""
-        return self._ring.next_timer()
-
     def interface_up(self, now: float) -> None:
         """The network came back."""
         self._ring.start(now)
@@ -84,10 +81,6 @@ class Totem:
     def leave(self, now: float) -> None:
         """Say goodbye to the ring."""
         self._ring.leave(now)
-
-    def take_effects(self) -> list[Effect]:
-        """What has to be carried out, in order."""
-        return self._ring.take_effects()
 
     # For the layer above.
 
@@ -143,6 +136,12 @@ class Totem:
         """Something is about to be handed to the packer."""
         self._ring.wake()
 
+    @property
+    def circulating(self) -> bool:
+        """The token goes round without a rest, and will be here again soon."""
+        core = self._core
+        return core.state is State.OPERATIONAL and not core.token_held and len(core.memb) > 1
+
     def frames_waiting(self) -> int:
         """Frames in the send queue."""
         return len(self._core.send_queue())
@@ -150,7 +149,8 @@ class Totem:
     def queue_fill(self) -> int:
         """Percent of the send queue in use."""
         core = self._core
-        return 100 - max(0, core.slots_free()) * 100 // core.queue_slots
+        free = core.queue_slots - len(core.q_trans if core.waiting_trans_ack else core.q_new) - 2
+        return 100 - max(0, free) * 100 // core.queue_slots
 
     def call_when_token_passed(self) -> None:
         """Upper.token_passed() will be called once, after the token has been passed on."""

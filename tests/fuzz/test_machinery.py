@@ -14,13 +14,17 @@ from aisexec.state import RingIdFile
 from aisexec.totem import wire
 from aisexec.totem.packing import PACKET_HEAD
 from aisexec.totem.stack import Totem
-from ipc.cpg_layouts import CALLS
+from ipc._event_batch import EventBatch
+from ipc._ring import Ring
+from ipc.cpg_layouts import CALLS, MCAST_REQUEST, McastRequest
 from libais._cpg_events import Decoder
 from tests.fuzz.frames import FIXED
 from tests.fuzz.hostile import HOSTILE, bounds, leaves, spoil
 from tests.fuzz.records import STEPS_MAX, Step, join, steps
 from tests.fuzz.run import _judge
 from tests.fuzz.target import load, names
+from tests.fuzz.targets import cpg_intake, cpg_multicasts, ipc_event_batch
+from tests.twins import assembly, sort_queue
 
 TRIES = 3000
 
@@ -88,6 +92,15 @@ def trusting_state(self: RingIdFile) -> int:
     return int.from_bytes(self._read(), "little")
 
 
+def trusting_intake(message: bytes) -> McastRequest | None:
+    return MCAST_REQUEST.unpack(message) if len(message) >= MCAST_REQUEST.size else None
+
+
+def twice(ring: Ring, batch: EventBatch, first: int, last: int) -> int:
+    ring.write_batch(batch, first, last)
+    return ring.write_batch(batch, first, last)
+
+
 SABOTAGE: dict[str, tuple[str, object, str, object]] = {
     "counts of a JOIN unchecked": ("totem_frames", wire, "PROCESSOR_COUNT_MAX", 1 << 32),
     "packets believed": ("totem_packets", Totem, "deliver_frames", no_limit),
@@ -96,6 +109,11 @@ SABOTAGE: dict[str, tuple[str, object, str, object]] = {
     "keys of any length": ("config_grammar", grammar, "KEY_PATH_MAX", 1 << 20),
     "any number on disk": ("state_files", RingIdFile, "load", trusting_state),
     "event heads unread": ("libais_events", Decoder, "_confchg", lambda self, message: message[1000]),
+    "left senders kept": ("totem_assembly", assembly.Assembly, "forget", lambda self, nodeid: None),
+    "no window": ("totem_receive_run", sort_queue.SortQueue, "in_range", lambda self, seq: True),
+    "any request ordinary": ("cpg_intake", cpg_intake, "ordinary", trusting_intake),
+    "any group heard": ("cpg_multicasts", cpg_multicasts, "exec_name", lambda group: group.value),
+    "events written twice": ("ipc_event_batch", ipc_event_batch, "in_one_go", twice),
     "events unread": ("ipc_client", Decoder, "decode", lambda self, message: message[100_000]),
 }
 

@@ -90,7 +90,8 @@ def environment(reports: Path) -> dict[str, str]:
     address = f"log_path={reports}:detect_leaks=0:handle_sigbus=0:allocator_may_return_null=1"
     return {
         **os.environ,
-        "LD_PRELOAD": _runtime("libasan.so"),
+        # greenlet throws C++ exceptions, which have to be known before the sanitizer looks for them.
+        "LD_PRELOAD": f"{_runtime('libasan.so')} {_runtime('libstdc++.so.6')}",
         "ASAN_OPTIONS": f"{common}:{address}",
         "UBSAN_OPTIONS": f"{common}:print_stacktrace=1",
         # Python's own allocator would hide where one object ends and the next begins.

@@ -13,7 +13,9 @@ Enqueue = Callable[[bytes, int], None]
 class Packer:
     """The staging buffer of one sender.  `enqueue(packet, guarantee)` takes finished packets."""
 
-    def __init__(self, net_mtu: int, enqueue: Enqueue) -> None:
+    def __init__(self, net_mtu: int, enqueue: Enqueue, *, stock: bool = False) -> None:
+        """stock: send the end of a message that is longer than a packet alone, as corosync does."""
+        self._stock = stock
         self._packet_size = net_mtu - PACKET_HEAD.size
         self._enqueue = enqueue
         self._staged: list[bytes | memoryview] = []
@@ -39,7 +41,7 @@ class Packer:
         for index, part in enumerate(parts):
             base, size = 0, len(part)
             while base < size or size == 0:
-                if size + self._staged_size < limit - LENGTH_SIZE:
+                if size - (0 if self._stock else base) + self._staged_size < limit - LENGTH_SIZE:
                     rest = memoryview(part)[base:] if base else part
                     self._stage(rest)
                     piece += len(rest)

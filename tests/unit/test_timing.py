@@ -9,8 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from aisexec.counters import flatten
-from aisexec.timing import Cause, Timing
-from ipc.histogram import BITS_MAX, Histogram
+from aisexec._timing import Timing
+from aisexec.timing import Cause
+from ipc._histogram import BITS_MAX, Histogram
 
 
 @given(st.lists(st.integers(0, 2**40)))

@@ -9,7 +9,7 @@ import pytest
 
 from aisexec.totem import wire
 from aisexec.totem.assembly import Assembly, split
-from aisexec.totem.packing import Packer
+from tests.twins.packing import Packer
 from tests.wire.pcap import CAPTURES, datagrams
 
 ALL = sorted(path.stem for path in CAPTURES.glob("*.pcap"))
@@ -104,7 +104,7 @@ def test_packing_is_equal_to_stock(name: str) -> None:
         for p in run:
             assembly.packet(nodeid, p)
         packed: list[bytes] = []
-        packer = Packer(STOCK_NET_MTU, lambda p, _, packed=packed: packed.append(p))  # type: ignore[misc]
+        packer = Packer(STOCK_NET_MTU, lambda p, _, packed=packed: packed.append(p), stock=True)  # type: ignore[misc]
         for message in messages:
             packer.add(as_parts(message), 0)
         packer.flush()

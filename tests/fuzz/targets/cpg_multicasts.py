@@ -108,11 +108,13 @@ def _fields(step: Step) -> Sequence[Leaf]:
     return (Leaf(0, "H", 2), Leaf(2, "H", 2), Leaf(4, "B", 1), *leaves(CPG_MCAST, len(PREFIX)))
 
 
-def message(group: bytes, body: bytes, **fields: int) -> bytes:
-    """A good one but for `fields`."""
+def message(group: bytes, body: bytes, msglen: int | None = None) -> bytes:
+    """A good one, unless msglen lies."""
     head = ExecHeader(exec_id(SERVICE, MCAST), CPG_MCAST.size + len(body))
-    mcast = CpgMcast(head, GroupName(len(group), group), len(body), 42, Source(1, 9))
-    return PREFIX + CPG_MCAST.pack(mcast._replace(**fields)) + body
+    said = len(body) if msglen is None else msglen
+    return (
+        PREFIX + CPG_MCAST.pack(CpgMcast(head, GroupName(len(group), group), said, 42, Source(1, 9))) + body
+    )
 
 
 @cache

@@ -65,8 +65,8 @@ def plain_run(queue: twin.SortQueue, frames: list[tuple[bytes, str]], high: int)
             return index, high
         head = wire.MCAST.unpack(frame)
         ordinary = (
-            frame[:2] == wire.PLAIN_MAGIC
-            and (frame[2], frame[3]) == (wire.VERSION, wire.FrameType.MCAST)
+            (head.header.magic, head.header.version) == (wire.MAGIC, wire.VERSION)
+            and head.header.type == wire.FrameType.MCAST
             and frame[4] == wire.Encapsulated.PLAIN
             and head.ring_id == RING
             and head.system_from == head.header.nodeid
@@ -120,9 +120,7 @@ def _take(both: Both, step: Step) -> None:
             safe_only = bool(step.data[:1])
             safe = (head + step.data[0]) & MASK if safe_only else 0
             found = both.compiled.ordered((head - 1) & MASK, there, safe_only, safe)
-            assert found == plain_ordered(
-                both.plain, (head - 1) & MASK, there, safe if safe_only else None
-            )
+            assert found == plain_ordered(both.plain, (head - 1) & MASK, there, safe if safe_only else None)
         case _:
             assert both.compiled.add(there, step.data) == both.plain.add(there, step.data)
 

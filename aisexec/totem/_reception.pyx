@@ -1,0 +1,56 @@
+# cython: language_level=3, boundscheck=False, wraparound=False, cdivision=True
+"""Frames to where they belong (see _reception.pyi)."""
+
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_CheckExact, PyBytes_GET_SIZE
+
+from aisexec.totem._wire cimport ORF_TOKEN, OrfTokenHead
+
+from aisexec.totem.core import State
+from aisexec.totem.token_visit import restart_heartbeat
+
+cdef object OPERATIONAL = State.OPERATIONAL
+
+
+def receive(core, list frames not None, visit, one_frame, own_frames):
+    cdef Py_ssize_t done = 0
+    cdef Py_ssize_t run
+    cdef object frame
+    while done < len(frames):
+        received = <tuple>frames[done]
+        frame = received[0]
+        run = 0
+        if core.state is OPERATIONAL:
+            if not is_token(frame):
+                run = messages(core, frames, done)
+            elif visit(core, frame, restart_heartbeat):
+                run = 1
+        if run == 0:
+            one_frame(frame, received[1])
+            run = 1
+        done += run
+        if core.own_frames:
+            own_frames()
+
+
+cdef inline bint is_token(frame) noexcept:
+    return (PyBytes_CheckExact(frame) and PyBytes_GET_SIZE(frame) == sizeof(OrfTokenHead)
+            and (<const OrfTokenHead *>PyBytes_AS_STRING(frame)).type == ORF_TOKEN)
+
+
+cdef Py_ssize_t messages(core, list frames, Py_ssize_t start) except -1:
+    cdef object queue
+    cdef object ring_id
+    cdef Py_ssize_t taken
+    if core.old_saved:
+        return 0
+    queue = core.regular_q
+    ring_id = core.ring_id
+    taken, core.my_high_seq = queue.take_run(
+        frames, start, ring_id[0], ring_id[1], core.memb_set, core.usual_size, core.my_high_seq
+    )
+    if taken:
+        core.stats.mcast_rx += taken
+        core.my_aru = queue.contiguous_from(core.my_aru)
+        if core.my_high_delivered != core.my_high_seq:
+            core.deliver(core.my_high_seq, safe_only=True)
+    return taken
