@@ -20,7 +20,7 @@ class Timing:
     def sleeps(self) -> None:
         """The loop has done everything and looks at its sockets again."""
     def token_came(self, now: float) -> None:
-        """`now`: when it was read."""
+        """`now`: when it was read; told twice in a turn, the first time counts."""
     def token_passed(self, backlog: int) -> None:
         """Something was sent to the next node: the token, if one has just come.
 

@@ -72,8 +72,9 @@ cdef class Timing:
             self.blame(seconds, self.loop.gap_us_longest)
 
     def token_came(self, double now):
-        self.token_at = now
-        self.has_token = True
+        if not self.has_token:
+            self.token_at = now
+            self.has_token = True
 
     def token_passed(self, long long backlog):
         cdef double seconds

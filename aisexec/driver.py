@@ -14,8 +14,10 @@ import gevent
 import gevent.event
 
 from aisexec._timing import Timing
+from aisexec.batching import pause
 from aisexec.counters import flatten
 from aisexec.executive import (
+    FOR_CLIENTS,
     Buffers,
     CloseClient,
     Event,
@@ -27,6 +29,7 @@ from aisexec.executive import (
 )
 from aisexec.garbage import Garbage
 from aisexec.net.base import LinkChange, Received, Transport
+from aisexec.totem._reception import holds_token
 from aisexec.totem.types import (
     LOG_ERR,
     LOG_NOTICE,
@@ -38,7 +41,6 @@ from aisexec.totem.types import (
     StoreRingId,
     Unicast,
 )
-from aisexec.totem.wire import FrameType
 from ipc._event_batch import EventBatch
 from ipc.ringset import Credentials
 from ipc.server import Server
@@ -47,12 +49,8 @@ from ipc.server_connection import Connection
 LogLine = Callable[[str, int, str], None]
 """subsystem, priority, text"""
 
-TOKEN_TYPE = bytes([FrameType.ORF_TOKEN])
-
 FRAMES_AT_ONCE = 64
 """Frames received before effects are carried out."""
-
-CLIENTS_EFFECTS = (EventBatch, Event, Events, Respond, CloseClient)
 
 TOKEN_PATIENCE = 0.005
 """Seconds without a token after which clients are no longer left waiting for it."""
@@ -74,11 +72,6 @@ class Watcher(Protocol):
     def start(self, callback: Callable[[], object]) -> None: ...
     def stop(self) -> None: ...
     def close(self) -> None: ...
-
-
-def holds_token(frames: Sequence[Received]) -> bool:
-    """Who sends a token sends it behind the messages of its visit, or before the last of them."""
-    return frames[-1][0][3:4] == TOKEN_TYPE or any(frame[3:4] == TOKEN_TYPE for frame, _ in frames)
 
 
 class Driver:
@@ -108,6 +101,7 @@ class Driver:
             log=lambda priority, text: log("MAIN", priority, text),
             sysv=sysv,
         )
+        executive.totem.token_leaves = self._token_leaves
         self._on_membership = on_membership
         self._garbage = garbage = garbage or Garbage()
         self._timing = Timing(lambda: garbage.seconds)
@@ -200,8 +194,10 @@ class Driver:
         frames: Sequence[Received] = self._transport.receive()
         if frames:
             self._timing.loop.frames_per_receive.add(len(frames))
-            if self._server.waits_for_poll and holds_token(frames):
-                self._poll_clients()
+            if holds_token(frames):
+                self._timing.token_came(self._now())
+                if self._server.waits_for_poll:
+                    self._poll_clients()
         if len(frames) > FRAMES_AT_ONCE:
             frames = self._executive.without_stale(frames, self._now())
         for start in range(0, len(frames), FRAMES_AT_ONCE):
@@ -209,22 +205,36 @@ class Driver:
                 self._carry_out()
                 if self._stopping:
                     return
-            self._take(frames[start : start + FRAMES_AT_ONCE])
+            self._executive.receive(frames[start : start + FRAMES_AT_ONCE], self._now())
 
-    def _take(self, frames: Sequence[Received]) -> None:
-        now, stats = self._now(), self._executive.totem.stats
-        tokens = stats.orf_token_rx
-        self._executive.receive(frames, now)
-        if stats.orf_token_rx != tokens:
-            self._timing.token_came(now)
+    def _token_leaves(self) -> None:
+        """In the middle of receiving: everybody waits for the token, our own clients can wait a little."""
+        if not self._carrying and (frames := self._executive.take_frames()):
+            self._carry_out_batch(frames)
 
     def _poll_clients(self) -> None:
         """What they want to say goes out with the token that has just come."""
         self._polled = self._polling = True
         try:
-            self._server.poll()
+            taken = self._take_requests()
+            executive, totem = self._executive, self._executive.totem
+            wait = pause(taken, totem.frames_waiting(), executive.visit, len(totem.members))
+            if wait:
+                time.sleep(wait)  # not the loop's: nothing else is to be done before the token has gone
+                self._take_requests()
         finally:
             self._polling = False
+
+    def _take_requests(self) -> int:
+        """As many as there are, until they fill the visit."""
+        executive, server = self._executive, self._server
+        taken = server.poll()
+        while server.has_more and executive.totem.frames_waiting() < executive.visit:
+            more = server.poll()
+            if not more:
+                break
+            taken += more
+        return taken
 
     def _watch_clients(self) -> None:
         """While the token goes round nothing can be sent before it is here, and it is here soon."""
@@ -344,7 +354,7 @@ class Driver:
                 else:
                     self._transport.unicast(effect.nodeid, (effect.frame,))
                 self._timing.token_passed(self._executive.totem.backlog)
-            elif isinstance(effect, CLIENTS_EFFECTS):
+            elif isinstance(effect, FOR_CLIENTS):
                 told.append(effect)
             else:
                 if broadcast:

@@ -30,7 +30,17 @@ from aisexec.services.votequorum import VoteQuorum
 from aisexec.sync import Sync
 from aisexec.totem.settings import Settings
 from aisexec.totem.stack import EXECUTIVE_MESSAGE_MAX, Totem
-from aisexec.totem.types import LOG_ERR, LOG_NOTICE, LOG_WARNING, Configuration, Effect, Log
+from aisexec.totem.types import (
+    LOG_ERR,
+    LOG_NOTICE,
+    LOG_WARNING,
+    Broadcast,
+    Broadcasts,
+    Configuration,
+    Effect,
+    Log,
+    Unicast,
+)
 from ipc._event_batch import EventBatch
 from ipc.cpg_layouts import BadMessageError
 from ipc.errors import CsError
@@ -75,6 +85,11 @@ class Shutdown(NamedTuple):
 
 
 ExecutiveEffect = Effect | Respond | Event | Events | EventBatch | CloseClient | Shutdown
+
+
+FRAMES = (Unicast, Broadcast, Broadcasts)
+FOR_CLIENTS = (EventBatch, Event, Events, Respond, CloseClient)
+"""Carried out behind the frames that were made with them."""
 
 
 class Buffers(Protocol):
@@ -161,6 +176,8 @@ class Executive:
         self.now = 0.0
         self.buffers = buffers
         self._options = options
+        self.visit = settings.max_messages
+        """Frames that one visit of the token takes."""
         self._admission = ADMISSION_VISITS * settings.max_messages
         self._intake = Intake(GROUP_SERVICES, self._admission, EXECUTIVE_OVERHEAD)
         self._effects: list[ExecutiveEffect] = []
@@ -251,6 +268,15 @@ class Executive:
         effects, self._effects = self._effects, []
         effects += made
         return effects
+
+    def take_frames(self) -> list[Effect]:
+        """What the ring has made since, if it is frames, and nothing else waits but for clients."""
+        if any(not isinstance(effect, FOR_CLIENTS) for effect in self._effects):
+            return []
+        effects = self.totem.effects
+        if any(not isinstance(effect, FRAMES) for effect in effects):
+            return []
+        return self.totem.take_effects()
 
     def emit(self, effect: ExecutiveEffect) -> None:
         """Append an effect behind those that the ring has made so far."""

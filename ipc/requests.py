@@ -42,6 +42,8 @@ class Requests:
         self._stopped: dict[int, Connection] = {}
         self._room = True
         self._deadline = 0.0
+        self.taken = 0
+        """Since start."""
         self.per_turn = REQUESTS_PER_TURN
         self.handled = 0
         """How many were handed in since this was last set to 0."""
@@ -124,6 +126,7 @@ class Requests:
             messages = self._read(conn)
         taken = self._hand_in(conn, messages) if messages else 0
         self.handled += taken
+        self.taken += taken
         if conn.doomed is not None:
             return taken
         if taken < len(messages):

@@ -197,9 +197,16 @@ class Server:
             else:
                 self._clients_watcher.start(self._turn)
 
-    def poll(self) -> None:
-        """Look at the clients now."""
+    @property
+    def has_more(self) -> bool:
+        """Some clients had more than their share of the last turn."""
+        return self._requests.waiting
+
+    def poll(self) -> int:
+        """Look at the clients now; how many of their requests were taken."""
+        before = self._requests.taken
         self._turn()
+        return self._requests.taken - before
 
     def after(self, name: str, delay: float, callback: Callable[[], None]) -> None:
         """One timer a name; a running one is left alone."""

@@ -29,6 +29,7 @@ class UdpuTransport(DatagramTransport):
         super().__init__(settings, log, clock)
         self._listed = frozenset(canonical(address) for address in settings.members.values())
         self._accepts = self._is_listed if settings.block_unlisted_ips else None
+        self._orders: dict[int, list[int]] = {}
 
     def _open_sockets(self, link: Interface) -> list[socket.socket]:
         s = self.settings
@@ -68,17 +69,26 @@ class UdpuTransport(DatagramTransport):
             self._send(datagrams, peer)
 
     def broadcast_and_pass(self, frames: Sequence[bytes], nodeid: int, token: bytes) -> None:
-        """The token goes with the messages to its node, as the shorter end of their run, and last of all.
+        """The token goes with the messages to its node, as the shorter end of their run: one call for both.
 
-        One call, and one wake-up there; the other nodes have the messages by the time it is passed on.
+        That node comes first and the others in the order of the ring: each has the messages by the time
+        the token gets there, and the token does not wait until all have been sent to.
         """
         peers, sealing = self._peers, self._sealing
         if nodeid not in peers:
             super().broadcast_and_pass(frames, nodeid, token)
             return
         datagrams = self._for_all(frames)
-        for other, peer in peers.items():
-            if other != nodeid:
-                self._send(datagrams, peer)
         last = token if sealing is None else sealing.seal((token,), nodeid)[0]
         self._send([*datagrams, last], peers[nodeid])
+        for other in self._from(nodeid):
+            self._send(datagrams, peers[other])
+
+    def _from(self, nodeid: int) -> list[int]:
+        """All other nodes in the order in which the token comes to them from `nodeid`."""
+        order = self._orders.get(nodeid)
+        if order is None:
+            others = sorted(self._peers)
+            place = others.index(nodeid)
+            self._orders[nodeid] = order = others[place + 1 :] + others[:place]
+        return order

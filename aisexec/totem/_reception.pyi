@@ -15,3 +15,6 @@ def receive(
     go to `visit`; what is said of messages in `ring._mcast` and `_keep` holds here.  Every other frame
     goes to `one_frame`.  `own_frames` is called when something was left for ourselves.
     """
+
+def holds_token(frames: list[tuple[bytes, str]]) -> bool:
+    """Is a token among these frames?"""

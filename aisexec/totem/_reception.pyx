@@ -24,12 +24,23 @@ def receive(core, list frames not None, visit, one_frame, own_frames):
                 run = messages(core, frames, done)
             elif visit(core, frame, restart_heartbeat):
                 run = 1
+            elif core.my_high_delivered != core.my_high_seq:
+                core.deliver(core.my_high_seq, safe_only=True)
         if run == 0:
             one_frame(frame, received[1])
             run = 1
         done += run
         if core.own_frames:
             own_frames()
+
+
+def holds_token(list frames not None):
+    for received in frames:
+        frame = (<tuple>received)[0]
+        if (PyBytes_CheckExact(frame) and PyBytes_GET_SIZE(frame) >= <Py_ssize_t>sizeof(OrfTokenHead)
+                and (<const OrfTokenHead *>PyBytes_AS_STRING(frame)).type == ORF_TOKEN):
+            return True
+    return False
 
 
 cdef inline bint is_token(frame) noexcept:
@@ -51,6 +62,11 @@ cdef Py_ssize_t messages(core, list frames, Py_ssize_t start) except -1:
     if taken:
         core.stats.mcast_rx += taken
         core.my_aru = queue.contiguous_from(core.my_aru)
-        if core.my_high_delivered != core.my_high_seq:
+        if core.my_high_delivered != core.my_high_seq and not token_follows(frames, start + taken):
             core.deliver(core.my_high_seq, safe_only=True)
     return taken
+
+
+cdef inline bint token_follows(list frames, Py_ssize_t place) noexcept:
+    """The token everybody waits for goes on before we deliver what came with it."""
+    return place < len(frames) and is_token((<tuple>frames[place])[0])

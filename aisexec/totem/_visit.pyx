@@ -168,6 +168,8 @@ cdef int _visit(core, const OrfTokenHead *token, settings, uint32_t me, uint32_t
         core.effects.append(_tuple_new(Unicast, (core.next_hop, onward)))
     if behind:
         core.effects.append(_tuple_new(Broadcasts, (behind,)))
+    if not holding:
+        core.user.token_leaves()
     if core.my_high_delivered != core.my_high_seq:
         core.deliver(core.my_high_seq, safe_only=True)
     core.last_token_at = core.now

@@ -8,6 +8,7 @@ clock, a socket or a file.
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Callable
 from enum import Enum
 from typing import Protocol
 
@@ -79,6 +80,10 @@ class RingUser(Protocol):
 
     def token_received(self) -> None:
         """The token is here: hand down what is staged."""
+
+    @property
+    def token_leaves(self) -> Callable[[], object]:
+        """Called when the token is among the effects: everybody waits for it."""
 
     def token_passed(self) -> None:
         """The token has gone."""

@@ -7,7 +7,7 @@ time and leaves effects behind.
 from __future__ import annotations
 
 import struct
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from aisexec.totem.assembly import Assembly, Sink
 from aisexec.totem.core import State
@@ -32,6 +32,10 @@ GROUP_ROOM = 16
 """Bytes that are counted for the name of a group in front of a message."""
 
 
+def nothing() -> None:
+    """Nobody is in a hurry."""
+
+
 class Totem:
     """One node's protocol stack."""
 
@@ -45,6 +49,9 @@ class Totem:
         self.receive = self._ring.receive
         self.next_timer = self._ring.next_timer
         self.take_effects = self._ring.take_effects
+        self.token_leaves: Callable[[], object] = nothing
+        """Called in the middle of `receive`, when the token is among the effects: everybody waits for it, so they
+        may be carried out before what we have still to do."""
         self._packer = Packer(settings.net_mtu, self._enqueue)
         # Packets delivered while the services are being synchronised are put together apart: a
         # message interrupted by the change goes on after it (spec 7.6).
@@ -83,6 +90,11 @@ class Totem:
         self._ring.leave(now)
 
     # For the layer above.
+
+    @property
+    def effects(self) -> Sequence[Effect]:
+        """What take_effects() would give."""
+        return self._core.effects
 
     @property
     def members(self) -> tuple[int, ...]:

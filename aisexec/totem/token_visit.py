@@ -280,6 +280,8 @@ def _pass_on(core: Core, token: wire.OrfToken, holding: bool, behind: list[bytes
         core.unicast(core.next_hop, core.last_token_frame)
     if behind:
         core.effects.append(Broadcasts(behind))
+    if not holding:
+        core.user.token_leaves()
     if core.state is State.OPERATIONAL:
         core.deliver(core.my_high_seq, safe_only=True)
     core.last_token_at = core.now

@@ -47,8 +47,9 @@ class Timing:
         self._took(self._clock() - self._woke_at, self.loop.gap_us, self.loop.gap_us_longest)
 
     def token_came(self, now: float) -> None:
-        """`now`: when it was read."""
-        self._token_at = now
+        """`now`: when it was read; told twice in a turn, the first time counts."""
+        if self._token_at is None:
+            self._token_at = now
 
     def token_passed(self, backlog: int) -> None:
         """Something was sent to the next node: the token, if one has just come.

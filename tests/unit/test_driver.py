@@ -38,6 +38,7 @@ class Stage:
         self.totem = cast(Any, self)
         self.stats = Stats()
         self.backlog = 0
+        self.circulating = False
         self.ring_id = None
         self.ready = False
         self.served: tuple[str, ...] = ()

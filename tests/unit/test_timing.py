@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from aisexec.counters import flatten
 from aisexec._timing import Timing
+from aisexec.counters import flatten
 from aisexec.timing import Cause
 from ipc._histogram import BITS_MAX, Histogram
 
