@@ -4,15 +4,10 @@
 from libc.math cimport INFINITY
 from posix.time cimport CLOCK_MONOTONIC, clock_gettime, timespec
 
-from ipc._histogram cimport Histogram
-
 import time
 
 from aisexec import timing
 from aisexec.timing import Cause, LoopStats, TokenStats
-
-cdef enum:
-    KEPT = 100
 
 assert timing.TOKENS_KEPT == KEPT
 cdef double _sample_age_max = timing.SAMPLE_AGE_MAX
@@ -20,25 +15,6 @@ cdef double _long = timing.LONG
 
 
 cdef class Timing:
-    cdef readonly object token
-    cdef readonly object loop
-    cdef Histogram hold
-    cdef Histogram gap
-    cdef object collecting
-    cdef object clock
-    cdef object cpu
-    cdef double woke_at
-    cdef double sampled_at
-    cdef double sampled_cpu
-    cdef double sampled_collecting
-    cdef double token_at
-    cdef bint has_token
-    cdef bint passed
-    cdef double came[KEPT]
-    cdef double held[KEPT]
-    cdef long long backlogs[KEPT]
-    cdef Py_ssize_t visits
-
     def __init__(self, collecting=lambda: 0.0, clock=time.monotonic, cpu=time.thread_time):
         self.token = TokenStats()
         self.loop = LoopStats()
@@ -77,10 +53,13 @@ cdef class Timing:
             self.has_token = True
 
     def token_passed(self, long long backlog):
+        self.passed_on(backlog)
+
+    cdef int passed_on(self, long long backlog) except -1:
         cdef double seconds
         cdef Py_ssize_t place
         if not self.has_token:
-            return
+            return 0
         self.has_token = False
         self.passed = True
         seconds = self.now() - self.token_at
@@ -92,8 +71,12 @@ cdef class Timing:
         self.hold.count(microseconds(seconds))
         if seconds >= _long:
             self.blame(seconds, self.token.token_hold_us_longest)
+        return 0
 
     def turn_over(self):
+        return self.over()
+
+    cdef bint over(self) noexcept:
         cdef bint passed = self.passed
         self.passed = False
         self.has_token = False

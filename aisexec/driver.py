@@ -14,6 +14,7 @@ import gevent
 import gevent.event
 
 from aisexec._timing import Timing
+from aisexec._turn import Turn
 from aisexec.batching import pause
 from aisexec.counters import flatten
 from aisexec.executive import (
@@ -101,7 +102,6 @@ class Driver:
             log=lambda priority, text: log("MAIN", priority, text),
             sysv=sysv,
         )
-        executive.totem.token_leaves = self._token_leaves
         self._on_membership = on_membership
         self._garbage = garbage = garbage or Garbage()
         self._timing = Timing(lambda: garbage.seconds)
@@ -112,12 +112,15 @@ class Driver:
         self._flow_level = 0
         self._something_happened = True
         """More than messages and tokens has gone through since it was looked at last."""
-        self._polling = self._polled = False
+        self._polling = self._polled = self._poll_later = False
+        self._visited_at = 0.0
         self._impatience = self._loop.timer(TOKEN_PATIENCE, TOKEN_PATIENCE)
         self._carrying = False
         self._started = False
         self._stopping = False
         self._now = time.monotonic
+        self._light = Turn(self, executive, transport, self._server, self._timing)
+        executive.totem.token_leaves = self._light.token_leaves
         self.exit_code = 0
         self.finished = gevent.event.Event()
 
@@ -128,7 +131,7 @@ class Driver:
 
         Raises NetError, or OSError with a text that says which IPC name is taken.
         """
-        self._transport.start(self._network_ready)
+        self._transport.start(self._light.ready)
         if self._stopping:  # told to end while waiting for a port or an address
             self._transport.close()
             return
@@ -185,16 +188,26 @@ class Driver:
         if self._stopping:
             return
         self._receive()
+        self._rest()
+
+    def _rest(self) -> None:
+        """What there is to do when frames have been received."""
         self._turn()
         self._server.resume()
+        if self._poll_later:
+            self._poll_later = False
+            self._server.poll()
         self._watch_clients()
 
     def _receive(self) -> None:
         """A token among many frames is passed on before the frames behind it are looked at."""
-        frames: Sequence[Received] = self._transport.receive()
-        if frames:
-            self._timing.loop.frames_per_receive.add(len(frames))
-            if holds_token(frames):
+        self._handle(self._transport.receive())
+
+    def _handle(self, received: list[Received]) -> None:
+        frames: Sequence[Received] = received
+        if received:
+            self._timing.loop.frames_per_receive.add(len(received))
+            if holds_token(received):
                 self._timing.token_came(self._now())
                 if self._server.waits_for_poll:
                     self._poll_clients()
@@ -214,11 +227,17 @@ class Driver:
 
     def _poll_clients(self) -> None:
         """What they want to say goes out with the token that has just come."""
-        self._polled = self._polling = True
+        self._polled = True
+        executive, totem = self._executive, self._executive.totem
+        if totem.frames_waiting() >= executive.visit:
+            self._poll_later = True  # there is enough, and everybody waits for the token
+            return
+        self._polling = True
         try:
             taken = self._take_requests()
-            executive, totem = self._executive, self._executive.totem
-            wait = pause(taken, totem.frames_waiting(), executive.visit, len(totem.members))
+            last, self._visited_at = self._visited_at, self._now()
+            since = self._visited_at - last
+            wait = pause(taken, since, totem.frames_waiting(), executive.visit, len(totem.members))
             if wait:
                 time.sleep(wait)  # not the loop's: nothing else is to be done before the token has gone
                 self._take_requests()
@@ -309,12 +328,12 @@ class Driver:
         """In order; what an effect brings about is carried out behind it, not inside."""
         if self._carrying:
             return
-        self._carrying = True
+        self._carrying = self._server.flush_follows = True
         try:
             while effects := self._executive.take_effects():
                 self._carry_out_batch(effects)
         finally:
-            self._carrying = False
+            self._carrying = self._server.flush_follows = False
         level = self._executive.flow_level()
         if level != self._flow_level:
             self._flow_level = level

@@ -273,8 +273,7 @@ class Executive:
         """What the ring has made since, if it is frames, and nothing else waits but for clients."""
         if any(not isinstance(effect, FOR_CLIENTS) for effect in self._effects):
             return []
-        effects = self.totem.effects
-        if any(not isinstance(effect, FRAMES) for effect in effects):
+        if any(not isinstance(effect, FRAMES) for effect in self.totem.effects):
             return []
         return self.totem.take_effects()
 

@@ -14,4 +14,5 @@ cdef class EventBatch:
     cdef Py_ssize_t room
     cdef list receivers
 
+    cdef int take_spare(self) except -1
     cdef char *reserve(self, tuple receivers, size_t size) except NULL

@@ -9,6 +9,11 @@ from libc.string cimport memcpy
 cdef enum:
     FIRST_CAPACITY = 16384
     FIRST_ROOM = 64
+    SPARE_MAX = 4194304
+
+# The memory of the last batch, for the next one: fresh pages cost more than the events in them.
+cdef char *spare = NULL
+cdef size_t spare_capacity = 0
 
 
 cdef class EventBatch:
@@ -18,17 +23,34 @@ cdef class EventBatch:
         self.receivers = []
 
     def __dealloc__(self):
-        free(self.data)
+        global spare, spare_capacity
+        if self.capacity > spare_capacity and self.capacity <= SPARE_MAX:
+            free(spare)
+            spare = self.data
+            spare_capacity = self.capacity
+        else:
+            free(self.data)
         free(self.spans)
 
+    cdef int take_spare(self) except -1:
+        global spare, spare_capacity
+        self.data = spare
+        self.capacity = spare_capacity
+        spare = NULL
+        spare_capacity = 0
+        return 0
+
     cdef char *reserve(self, tuple receivers, size_t size) except NULL:
-        cdef size_t capacity = self.capacity
+        cdef size_t capacity
         cdef Py_ssize_t room = self.room
         cdef Span *span
         cdef void *grown
         cdef char *place
         if size > <uint32_t>0xFFFFFFFF:
             raise OverflowError(f"event of {size} bytes")
+        if self.data is NULL:
+            self.take_spare()
+        capacity = self.capacity
         # Of an empty event, too, there has to be an address.
         if self.data is NULL or self.used + size > capacity:
             capacity = max(2 * capacity, self.used + size, <size_t>FIRST_CAPACITY)

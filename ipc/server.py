@@ -112,7 +112,7 @@ class Server:
         self.buffers = BufferCount()
         self.connections: dict[int, Connection] = {}
         self._by_process: Counter[int] = Counter()
-        self._requests = Requests(handler, self._set_interest, self.stats)
+        self._requests = Requests(handler, self._put_off, self.stats)
         self._next_id = 1
         self._levels = dict.fromkeys(self._services, 0)
         self._by_fd: dict[int, Connection] = {}
@@ -123,9 +123,12 @@ class Server:
         self._clients_watcher: Watcher | None = None
         self.waits_for_poll = False
         """See `wait_for_poll`."""
+        self._unsettled: dict[int, Connection] = {}
         self._queued_bytes = 0
         self._retry_after = EVENT_RETRY_MIN
         self._flush_scheduled = False
+        self.flush_follows = False
+        """Who makes events now will call `flush` himself."""
         self._in_turn = False
         self._closing = False
         self._timers: dict[str, Watcher] = {}
@@ -194,13 +197,21 @@ class Server:
             self.waits_for_poll = waits
             if waits:
                 self._clients_watcher.stop()
-            else:
-                self._clients_watcher.start(self._turn)
+                return
+            unsettled, self._unsettled = self._unsettled, {}
+            for conn in unsettled.values():
+                self._set_interest(conn)
+            self._clients_watcher.start(self._turn)
 
     @property
     def has_more(self) -> bool:
         """Some clients had more than their share of the last turn."""
         return self._requests.waiting
+
+    @property
+    def descriptor(self) -> int:
+        """Readable when a client calls."""
+        return -1 if self._epoll is None else self._epoll.fileno()
 
     def poll(self) -> int:
         """Look at the clients now; how many of their requests were taken."""
@@ -357,7 +368,7 @@ class Server:
         self._queued_bytes -= size
 
     def _schedule_flush(self) -> None:
-        if not self._in_turn and not self._flush_scheduled:
+        if not (self._in_turn or self.flush_follows or self._flush_scheduled):
             self._flush_scheduled = True
             self._loop.run_callback(self._scheduled_flush)
 
@@ -452,6 +463,13 @@ class Server:
         self._log(DEBUG, f"{conn} connected")
         self._handler.opened(conn)
 
+    def _put_off(self, conn: Connection) -> None:
+        """Its requests wait for room, or do so no more.  Nothing wakes us meanwhile if we are polled."""
+        if self.waits_for_poll:
+            self._unsettled[conn.id] = conn
+        else:
+            self._set_interest(conn)
+
     def _set_interest(self, conn: Connection) -> None:
         interest = select.EPOLLRDHUP
         if not conn.stopped:
@@ -467,6 +485,7 @@ class Server:
         if self.connections.pop(conn.id, None) is None:
             return
         assert self._epoll is not None
+        self._unsettled.pop(conn.id, None)
         self._epoll.unregister(conn.fd)
         self._forget_waiting(conn)
         self._requests.forget(conn)

@@ -105,6 +105,11 @@ def _consequences(config: Effective) -> list[str]:
         f"  flow:      up to {totem.window_size} messages of {totem.net_mtu} bytes in a rotation,"
         f" {totem.max_messages} from one node"
     )
+    if totem.accelerated_window:
+        lines.append(
+            f"             the last {totem.accelerated_window} of them are sent after the token"
+            " (accelerated_window)"
+        )
     if len(config.nodes) > 2:
         by_node = next(d for d in config.derived if d.key == "token_coefficient").value
         lines.append(

@@ -32,7 +32,12 @@ _OLD_NAMES = {
     "fail_recv_const": ("fail_recv_const",),
 }
 
-_MAY_BE_ZERO = frozenset({"token_warning", "token_coefficient", "send_join", "heartbeat_failures_allowed"})
+_MAY_BE_ZERO = frozenset(
+    {"token_warning", "token_coefficient", "send_join", "heartbeat_failures_allowed", "accelerated_window"}
+)
+
+ACCELERATED_MISS_COUNT = 2
+"""Least miss_count_const with which messages may come behind the token."""
 
 
 class Timing:
@@ -71,7 +76,7 @@ class Timing:
         for key in ("fail_recv_const", "seqno_unchanged_const"):
             self._plain(key, "rotations")
         self._plain("miss_count_const", "token visits")
-        for key in ("window_size", "max_messages"):
+        for key in ("window_size", "max_messages", "accelerated_window"):
             self._plain(key, "messages")
         self._plain("heartbeat_failures_allowed", "times")
         self._plain("netmtu", "bytes", UDP_NETMTU, "default")
@@ -154,6 +159,12 @@ class Timing:
                     f"totem.{key} ({self[key]}) is more than 256000 / netmtu ({limit})",
                     "socket buffers may overflow and messages be sent again",
                 )
+        if self["accelerated_window"] and not self.accelerated_window:
+            problems.warning(
+                self.where["accelerated_window"],
+                f"totem.accelerated_window has no effect with miss_count_const {self['miss_count_const']}",
+                "nodes would ask for what is under way to be sent again; set miss_count_const to 2 or more",
+            )
         if self.recovery > WATCHDOG_TYPICAL:
             problems.warning(
                 self.where["token"],
@@ -161,6 +172,11 @@ class Timing:
                 f" longer than a watchdog usually waits ({WATCHDOG_TYPICAL:.0f} s)",
                 "lower token_coefficient (125 ms does for a good network) or lengthen the watchdog",
             )
+
+    @property
+    def accelerated_window(self) -> int:
+        """0 where a message that is not there when the token comes is asked for at once."""
+        return self["accelerated_window"] if self["miss_count_const"] >= ACCELERATED_MISS_COUNT else 0
 
     @property
     def recovery(self) -> float:
@@ -188,6 +204,7 @@ class Timing:
             heartbeat_failures_allowed=self["heartbeat_failures_allowed"],
             max_network_delay=self["max_network_delay"] / 1000,
             cancel_token_hold_on_retransmit=self.totem.value("cancel_token_hold_on_retransmit") == "yes",
+            accelerated_window=self.accelerated_window,
         )
 
 

@@ -30,7 +30,9 @@ def receive(
 def runs(frames: list[bytes]) -> list[int]:
     """How many frames go in each call of `send`: those of one size, then perhaps a shorter one."""
 
-def send(fd: int, frames: list[bytes], start: int, address: bytes, in_runs: bool) -> tuple[int, int, int, int]:
+def send(
+    fd: int, frames: list[bytes], start: int, address: bytes, in_runs: bool
+) -> tuple[int, int, int, int]:
     """Send frames[start:] to a `struct sockaddr`, in runs of which each is one call, or one by one.
 
     Returns the index of the first frame not sent, the bytes sent, and, when a call failed, its errno and

@@ -7,6 +7,8 @@ from libc.errno cimport EAGAIN, EINTR, errno
 from libc.stdint cimport int32_t, uint16_t
 from libc.string cimport memcpy
 
+from aisexec.totem._wire cimport ORF_TOKEN, VERSION
+
 cdef extern from "<sys/socket.h>" nogil:
     struct iovec:
         void *iov_base
@@ -54,6 +56,15 @@ CALL_BYTES_MAX = C_CALL_BYTES_MAX
 
 def receive(int fd, bytearray buffer not None, dict names not None, judge, *,
             Py_ssize_t frames_max, Py_ssize_t bytes_max):
+    cdef Py_ssize_t total = 0
+    cdef int trouble = 0
+    frames = receive_frames(fd, buffer, names, judge, frames_max, bytes_max, False, &total, &trouble)
+    return frames, total, trouble
+
+
+cdef list receive_frames(int fd, bytearray buffer, dict names, judge, Py_ssize_t frames_max,
+                         Py_ssize_t bytes_max, bint until_token, Py_ssize_t *bytes_read, int *trouble):
+    """until_token: a token is mostly the last that there is; to look for more would cost a call."""
     cdef unsigned char *data = buffer
     cdef Py_ssize_t room = len(buffer)
     cdef list frames = []
@@ -63,7 +74,6 @@ def receive(int fd, bytearray buffer not None, dict names not None, judge, *,
     cdef msghdr message
     cdef Py_ssize_t size, step, at, total = 0
     cdef Py_ssize_t calls
-    cdef int trouble = 0
     cdef bytes raw
     cdef object name
     part.iov_base = data
@@ -78,7 +88,7 @@ def receive(int fd, bytearray buffer not None, dict names not None, judge, *,
         size = recvmsg(fd, &message, MSG_DONTWAIT)
         if size < 0:
             if errno != EAGAIN and errno != EINTR:
-                trouble = errno
+                trouble[0] = errno
             break
         step = segment_size(&message, size)
         raw = PyBytes_FromStringAndSize(<char *>&address, message.msg_namelen)
@@ -95,7 +105,35 @@ def receive(int fd, bytearray buffer not None, dict names not None, judge, *,
         total += size
         if total >= bytes_max or len(frames) >= frames_max:
             break
-    return frames, total, trouble
+        if until_token and size > 0:
+            at = (size - 1) // step * step
+            if is_token(data + at, size - at):
+                break
+    bytes_read[0] = total
+    return frames
+
+
+cdef inline bint is_token(const unsigned char *frame, Py_ssize_t size) noexcept:
+    return size > 3 and frame[2] == VERSION and frame[3] == ORF_TOKEN
+
+
+cdef int send_one(int fd, bytes frame, bytes address):
+    """One frame; 0 or the errno of what failed."""
+    cdef iovec part
+    cdef msghdr message
+    part.iov_base = PyBytes_AS_STRING(frame)
+    part.iov_len = PyBytes_GET_SIZE(frame)
+    message.msg_name = PyBytes_AS_STRING(address)
+    message.msg_namelen = <unsigned int>PyBytes_GET_SIZE(address)
+    message.msg_iov = &part
+    message.msg_iovlen = 1
+    message.msg_control = NULL
+    message.msg_controllen = 0
+    message.msg_flags = 0
+    while sendmsg(fd, &message, MSG_DONTWAIT | MSG_NOSIGNAL) < 0:
+        if errno != EINTR:
+            return errno
+    return 0
 
 
 cdef Py_ssize_t segment_size(msghdr *message, Py_ssize_t size) noexcept:

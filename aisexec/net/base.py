@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
-from typing import Literal, Protocol
+from typing import Literal, NamedTuple, Protocol
 
 from aisexec.exit_codes import ExitCode
 
@@ -106,6 +106,24 @@ class NetStats:
     """Challenges and answers."""
 
 
+class Source(NamedTuple):
+    """A socket that is read, as `_datagrams.receive` wants it."""
+
+    fd: int
+    buffer: bytearray
+    names: dict[bytes, str]
+    """Senders that were accepted."""
+    judge: Callable[[bytes, int], str | None]
+
+
+class Plain(NamedTuple):
+    """One socket for everything, whose datagrams are frames: `aisexec._turn` can read and write it itself."""
+
+    source: Source
+    addresses: dict[int, bytes]
+    """Of the other nodes, by nodeid, as `struct sockaddr`."""
+
+
 class Transport(Protocol):
     """A way to reach the other nodes.  Nothing here raises once start() has returned."""
 
@@ -128,6 +146,12 @@ class Transport(Protocol):
 
     def broadcast_and_pass(self, frames: Sequence[bytes], nodeid: int, token: bytes) -> None:
         """Send `frames` to all other nodes, then the token to one, who may be ourselves."""
+
+    def plain(self) -> Plain | None:
+        """The one socket of a transport whose datagrams are frames, once it has been started; else None."""
+
+    def failed(self, nodeid: int, number: int) -> None:
+        """A frame could not be sent past us: `number` is the errno."""
 
     def check(self) -> LinkChange:
         """Look at the network interface and mend what its going away has broken."""

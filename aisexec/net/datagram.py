@@ -15,7 +15,16 @@ from aisexec.exit_codes import ExitCode
 from aisexec.net import loss
 from aisexec.net._datagrams import receive, send
 from aisexec.net.addresses import SockAddr, family_of, from_raw, raw, show, sockaddr
-from aisexec.net.base import LinkChange, Log, NetError, NetStats, NetworkSettings, Received
+from aisexec.net.base import (
+    LinkChange,
+    Log,
+    NetError,
+    NetStats,
+    NetworkSettings,
+    Plain,
+    Received,
+    Source,
+)
 from aisexec.net.hints import FIREWALL, MAY_PASS, NO_ROOM, bind_failed, no_such_address, send_hint
 from aisexec.net.interfaces import Interface, find_interface
 from aisexec.net.limits import (
@@ -57,15 +66,6 @@ class Peer(NamedTuple):
     def at(cls, name: str, address: SockAddr) -> Peer:
         """The usual way to make one."""
         return cls(name, address, raw(address))
-
-
-class Source(NamedTuple):
-    """A socket that is read."""
-
-    fd: int
-    names: dict[bytes, str]
-    """Senders that were accepted."""
-    judge: Callable[[bytes, int], str | None]
 
 
 class DatagramTransport:
@@ -227,14 +227,10 @@ class DatagramTransport:
         self, receiver: socket.socket, accepts: Callable[[tuple[str, int]], bool] | None = None
     ) -> list[Received]:
         """Read until nothing is left or much was read; `accepts` judges senders, counting what it refuses."""
-        source = self._sources.get(receiver)
-        if source is None:
-            names: dict[bytes, str] = {}
-            source = Source(receiver.fileno(), names, partial(self._judge, names, accepts))
-            self._sources[receiver] = source
+        source = self._source(receiver, accepts)
         frames, size, trouble = receive(
             source.fd,
-            self._buffer,
+            source.buffer,
             source.names,
             source.judge,
             frames_max=RECEIVE_FRAMES_MAX,
@@ -248,6 +244,20 @@ class DatagramTransport:
         if self._loss is not None:
             frames = self._survivors(frames, self._loss)
         return frames if self._sealing is None else self._sealing.open(frames, self._send_as_is)
+
+    def _source(
+        self, receiver: socket.socket, accepts: Callable[[tuple[str, int]], bool] | None
+    ) -> Source:
+        source = self._sources.get(receiver)
+        if source is None:
+            names: dict[bytes, str] = {}
+            source = Source(receiver.fileno(), self._buffer, names, partial(self._judge, names, accepts))
+            self._sources[receiver] = source
+        return source
+
+    def plain(self) -> Plain | None:
+        """See Transport."""
+        return None
 
     def _judge(
         self,
@@ -335,6 +345,10 @@ class DatagramTransport:
         stats.continuous_send_failures += count
         if stats.continuous_send_failures > SEND_FAILURES_WARNED:
             self._reports.report("send failures", "", LOG_WARNING, FIREWALL)
+
+    def failed(self, nodeid: int, number: int) -> None:
+        """See Transport."""
+        self._send_failed(number, self._peers[nodeid], 1)
 
     def unicast(self, nodeid: int, frames: Sequence[bytes]) -> None:
         """Send to one node; frames to ourselves come back from receive() on the next turn."""

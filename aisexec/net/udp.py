@@ -9,7 +9,7 @@ from contextlib import suppress
 from typing import Final
 
 from aisexec.exit_codes import ExitCode
-from aisexec.net.addresses import SockAddr, family_of, sockaddr
+from aisexec.net.addresses import family_of, sockaddr
 from aisexec.net.base import Log, NetError, NetworkSettings, Received
 from aisexec.net.datagram import DatagramTransport, Peer
 from aisexec.net.interfaces import Interface

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Sequence
 
 from aisexec.net.addresses import canonical, sockaddr
-from aisexec.net.base import Log, NetworkSettings, Received
+from aisexec.net.base import Log, NetworkSettings, Plain, Received
 from aisexec.net.datagram import DatagramTransport
 from aisexec.net.interfaces import Interface
 from aisexec.net.limits import UDPU_BUFFER_SIZE
@@ -61,6 +61,13 @@ class UdpuTransport(DatagramTransport):
             return []
         frames = self._drain(self._sender, self._accepts)
         return frames + self._take_own() if self._own_frames else frames
+
+    def plain(self) -> Plain | None:
+        """See Transport."""
+        if not self._sockets or self._sealing is not None or self._loss is not None:
+            return None
+        source = self._source(self._sender, self._accepts)
+        return Plain(source, {nodeid: peer.raw for nodeid, peer in self._peers.items()})
 
     def broadcast(self, frames: Sequence[bytes]) -> None:
         """Send to every other node of the nodelist, alive or not: that is how partitions meet again."""

@@ -80,7 +80,7 @@ def make_plan(seed: int, *, nodes: int | None = None, profile: str = "mixed") ->
     draw = random.Random(seed * 2 + 1)
     count = nodes or draw.choice((2, 3, 3, 3, 4, 4, 5, 5, 6, 7, 8))
     ids = tuple(sorted(draw.sample(range(1, max(2 * count, 10)), count)))
-    timeouts = _timeouts(draw, count)
+    timeouts = _timeouts(draw, count, seed)
     storm = profile == "storm"
     heal = round(draw.uniform(2.0, 8.0) * timeouts["token"] * (3 if storm else 1), 4)
     ground = Ground(draw, ids, heal, timeouts["token"], timeouts["consensus"])
@@ -101,7 +101,7 @@ def make_plan(seed: int, *, nodes: int | None = None, profile: str = "mixed") ->
     )
 
 
-def _timeouts(draw: random.Random, nodes: int) -> dict[str, float]:
+def _timeouts(draw: random.Random, nodes: int, seed: int) -> dict[str, float]:
     """In the proportions corosync.conf(5) derives from the token timeout."""
     token = draw.choice((0.5, 1.0, 3.0)) + 0.05 * max(0, nodes - 2)
     retransmit = token / 4.2
@@ -113,6 +113,8 @@ def _timeouts(draw: random.Random, nodes: int) -> dict[str, float]:
         "seqno_unchanged_const": float(draw.choice((3, 3, 5, 10, 30))),
         "window_size": float(draw.choice((50, 50, 20, 300))),
         "max_messages": float(draw.choice((17, 17, 5, 60))),
+        # From a source of its own, so that all else in a plan is as it was before there was this setting.
+        "accelerated_window": float(random.Random(f"accelerated {seed}").choice((0, 0, 3, 60))),
         "net_mtu": float(draw.choice((1410, 1410, 500, 8910))),
         "fail_recv_const": float(draw.choice((2500, 2500, 2500, 50))),
         # As corosync.conf(5) advises for large rings, so that JOINs do not come in bursts.

@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 from aisexec import sync
 from aisexec.services import cpg
 from aisexec.totem import commit, interrupted, operational, recovery, ring, stack, token_visit, wire
+from aisexec.totem._numbering import number_queued
 from aisexec.totem.assembly import Assembly
 from aisexec.totem.core import Core, State
 from aisexec.totem.flow_control import FlowControl
@@ -154,7 +155,7 @@ def _safe_at_once() -> Patches:
 @_mutation("dropped-message", "each fiftieth message that a node sends goes nowhere", "self-delivery",
            "liveness", "group delivery", "delivered once")  # fmt: skip
 def _dropped_message() -> Patches:
-    number = token_visit.number_queued
+    number = number_queued
     sent: dict[int, int] = defaultdict(int)
 
     def drop(pending: deque[tuple[bytes, int]], allowed: int, open_message: Any, me: int, *rest: Any) -> Any:

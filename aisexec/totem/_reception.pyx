@@ -3,6 +3,7 @@
 
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_CheckExact, PyBytes_GET_SIZE
 
+from aisexec.totem._state cimport CoreState
 from aisexec.totem._wire cimport ORF_TOKEN, OrfTokenHead
 
 from aisexec.totem.core import State
@@ -11,7 +12,11 @@ from aisexec.totem.token_visit import restart_heartbeat
 cdef object OPERATIONAL = State.OPERATIONAL
 
 
-def receive(core, list frames not None, visit, one_frame, own_frames):
+def receive(CoreState core not None, list frames not None, visit, one_frame, own_frames):
+    receive_frames(core, frames, visit, one_frame, own_frames)
+
+
+cdef int receive_frames(CoreState core, list frames, visit, one_frame, own_frames) except -1:
     cdef Py_ssize_t done = 0
     cdef Py_ssize_t run
     cdef object frame
@@ -32,9 +37,14 @@ def receive(core, list frames not None, visit, one_frame, own_frames):
         done += run
         if core.own_frames:
             own_frames()
+    return 0
 
 
 def holds_token(list frames not None):
+    return token_among(frames)
+
+
+cdef bint token_among(list frames) except -1:
     for received in frames:
         frame = (<tuple>received)[0]
         if (PyBytes_CheckExact(frame) and PyBytes_GET_SIZE(frame) >= <Py_ssize_t>sizeof(OrfTokenHead)
@@ -48,7 +58,7 @@ cdef inline bint is_token(frame) noexcept:
             and (<const OrfTokenHead *>PyBytes_AS_STRING(frame)).type == ORF_TOKEN)
 
 
-cdef Py_ssize_t messages(core, list frames, Py_ssize_t start) except -1:
+cdef Py_ssize_t messages(CoreState core, list frames, Py_ssize_t start) except -1:
     cdef object queue
     cdef object ring_id
     cdef Py_ssize_t taken
@@ -56,10 +66,11 @@ cdef Py_ssize_t messages(core, list frames, Py_ssize_t start) except -1:
         return 0
     queue = core.regular_q
     ring_id = core.ring_id
-    taken, core.my_high_seq = queue.take_run(
+    taken, high = queue.take_run(
         frames, start, ring_id[0], ring_id[1], core.memb_set, core.usual_size, core.my_high_seq
     )
     if taken:
+        core.my_high_seq = high
         core.stats.mcast_rx += taken
         core.my_aru = queue.contiguous_from(core.my_aru)
         if core.my_high_delivered != core.my_high_seq and not token_follows(frames, start + taken):

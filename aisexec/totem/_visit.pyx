@@ -6,6 +6,7 @@ from libc.math cimport INFINITY
 from libc.stdint cimport int64_t, uint32_t, uint64_t
 
 from aisexec.totem._numbering cimport number
+from aisexec.totem._state cimport CoreState, FlowState
 from aisexec.totem._timers cimport Timers
 from aisexec.totem._wire cimport (
     MAGIC,
@@ -54,14 +55,13 @@ cdef inline int64_t allowance(int64_t fcc, uint32_t backlog, int64_t queued, int
     return allowed
 
 
-def ordinary_visit(core, bytes frame not None, restart_heartbeat):
+def ordinary_visit(CoreState core not None, bytes frame not None, restart_heartbeat):
     cdef const OrfTokenHead *token = <const OrfTokenHead *>PyBytes_AS_STRING(frame)
     cdef object ring_id = core.ring_id
     cdef uint32_t me = core.me
     cdef uint32_t rep = ring_id[0]
     cdef uint64_t ring_seq = ring_id[1]
     cdef uint32_t seq, my_aru
-    cdef object settings = core.settings
     if PyBytes_GET_SIZE(frame) != sizeof(OrfTokenHead) or token.rtr_list_entries:
         return False
     if token.magic != MAGIC or token.version != VERSION or token.type != ORF_TOKEN:
@@ -76,17 +76,17 @@ def ordinary_visit(core, bytes frame not None, restart_heartbeat):
     my_aru = core.my_aru
     if lt(seq, my_aru) or <uint32_t>(seq - my_aru) >= SORT_QUEUE_SIZE:
         return False
-    if core.aru_count >= settings.fail_recv_const:
+    if core.aru_count >= core.fail_recv_const:
         return False
-    _visit(core, token, settings, me, rep, ring_seq, restart_heartbeat)
+    _visit(core, token, me, rep, ring_seq, restart_heartbeat)
     return True
 
 
-cdef int _visit(core, const OrfTokenHead *token, settings, uint32_t me, uint32_t rep, uint64_t ring_seq,
+cdef int _visit(CoreState core, const OrfTokenHead *token, uint32_t me, uint32_t rep, uint64_t ring_seq,
                 restart_heartbeat) except -1:
     cdef Timers timers = core.timers
     cdef object stats = core.stats
-    cdef object flow = core.flow
+    cdef FlowState flow = core.flow
     cdef object queue = core.regular_q
     cdef double now = core.now
     cdef uint32_t seq = token.seq
@@ -98,27 +98,28 @@ cdef int _visit(core, const OrfTokenHead *token, settings, uint32_t me, uint32_t
     cdef bint is_rep = rep == me
     cdef bint holding, held
     cdef int64_t queued, allowed
-    cdef int64_t window_size = settings.window_size
+    cdef int64_t window_size = core.window_size
     cdef list frames
     cdef list behind = None
     cdef bytes onward
 
     stats.orf_token_rx += 1
-    held = _notice_idleness(core, timers, settings, seq, now, is_rep)
+    held = _notice_idleness(core, timers, seq, now, is_rep)
     holding = held and is_rep
     _release(core, queue, aru)
-    core.user.token_received()
+    if core.staging is None or core.staging.staged:
+        core.user.token_received()
     last_aru = core.my_last_aru
     core.my_last_aru = aru
 
     pending = core.q_trans if core.waiting_trans_ack else core.q_new
     queued = len(pending)
     allowed = allowance(token.fcc, token.backlog, queued, flow.queued_last_visit, window_size,
-                        settings.max_messages)
+                        core.max_messages)
     my_aru = core.my_aru
     if my_aru != seq:
-        requests = _request_missing(queue, my_aru, seq, settings.miss_count_const, rtr)
-        if requests and held and settings.cancel_token_hold_on_retransmit:
+        requests = _request_missing(queue, my_aru, seq, core.miss_count_const, rtr)
+        if requests and held and core.cancel_token_hold_on_retransmit:
             core.token_held = holding = held = False
     limit = <uint32_t>(<uint32_t>core.last_released + SORT_QUEUE_SIZE - allowed - window_size)
     if lt(limit, seq):
@@ -136,15 +137,15 @@ cdef int _visit(core, const OrfTokenHead *token, settings, uint32_t me, uint32_t
         stats.mcast_tx += sent
         seq += sent
         core.my_high_seq = seq
-        if settings.accelerated_window:
-            frames, behind = _split(frames, settings.accelerated_window)
+        if core.accelerated_window:
+            frames, behind = _split(frames, core.accelerated_window)
         if frames:
             core.effects.append(_tuple_new(Broadcasts, (frames,)))
         if holding:
             # No idle ring: see token_visit.
             core.token_held = holding = held = False
-    my_aru = queue.contiguous_from(my_aru)
-    core.my_aru = my_aru
+    if sent or my_aru != seq:
+        core.my_aru = my_aru = queue.contiguous_from(my_aru)
 
     # FlowControl.account, then what _update_aru does.
     fcc = <uint32_t>(token.fcc + sent - <int64_t>flow.sent_last_visit)
@@ -173,28 +174,28 @@ cdef int _visit(core, const OrfTokenHead *token, settings, uint32_t me, uint32_t
     if core.my_high_delivered != core.my_high_seq:
         core.deliver(core.my_high_seq, safe_only=True)
     core.last_token_at = core.now
-    timers.deadlines[TOKEN] = now + <double>settings.token
-    if settings.token_warning:
-        timers.deadlines[TOKEN_WARNING] = now + <double>settings.token * <double>settings.token_warning / 100
-    timers.deadlines[TOKEN_RETRANSMIT] = now + <double>settings.token_retransmit
-    if settings.heartbeat_failures_allowed:
+    timers.deadlines[TOKEN] = now + core.token
+    if core.token_warning:
+        timers.deadlines[TOKEN_WARNING] = now + core.token_warning
+    timers.deadlines[TOKEN_RETRANSMIT] = now + core.token_retransmit
+    if core.heartbeat:
         restart_heartbeat(core, holding)
     if is_rep and core.token_held:
-        timers.deadlines[HOLD] = now + <double>settings.hold
+        timers.deadlines[HOLD] = now + core.hold
     if core.token_callback_wanted:
         core.token_callback_wanted = False
         core.user.token_passed()
     return 0
 
 
-cdef bint _notice_idleness(core, Timers timers, settings, uint32_t seq, double now, bint is_rep) except -1:
+cdef bint _notice_idleness(CoreState core, Timers timers, uint32_t seq, double now, bint is_rep) except -1:
     """token_visit's _notice_idleness and _decide_hold; returns whether the token is held now."""
     cdef int64_t unchanged
-    cdef int64_t limit = settings.seqno_unchanged_const
+    cdef int64_t limit = core.seqno_unchanged_const
     cdef bint held
     if seq == <uint32_t>core.my_last_seq:
         if not timers.deadlines[MERGE] < INFINITY:
-            timers.deadlines[MERGE] = now + <double>settings.merge
+            timers.deadlines[MERGE] = now + core.merge
         unchanged = core.my_seq_unchanged + 1
     else:
         timers.deadlines[MERGE] = INFINITY
@@ -207,7 +208,7 @@ cdef bint _notice_idleness(core, Timers timers, settings, uint32_t seq, double n
     return held
 
 
-cdef int _release(core, queue, uint32_t token_aru) except -1:
+cdef int _release(CoreState core, queue, uint32_t token_aru) except -1:
     cdef uint32_t everywhere = earlier(token_aru, core.my_last_aru)
     cdef uint32_t release_to, released
     if lt(core.safe_aru, everywhere):
@@ -220,7 +221,7 @@ cdef int _release(core, queue, uint32_t token_aru) except -1:
     return 0
 
 
-cdef int _request_missing(queue, uint32_t seq, uint32_t last, miss_count_const, uint32_t *rtr) except -1:
+cdef int _request_missing(queue, uint32_t seq, uint32_t last, long long miss_count_const, uint32_t *rtr) except -1:
     cdef int requests = 0
     while lt(seq, last) and requests < RTR_MAX:
         seq += 1

@@ -13,6 +13,7 @@ from enum import Enum
 from typing import Protocol
 
 from aisexec.totem import wire
+from aisexec.totem._state import CoreState
 from aisexec.totem.anomalies import Anomalies
 from aisexec.totem.connectivity import Connectivity
 from aisexec.totem.flow_control import FlowControl
@@ -28,7 +29,6 @@ from aisexec.totem.types import (
     LOG_WARNING,
     Broadcast,
     Configuration,
-    Effect,
     Log,
     RingId,
     Unicast,
@@ -89,7 +89,7 @@ class RingUser(Protocol):
         """The token has gone."""
 
 
-class Core:
+class Core(CoreState):
     """See spec section 3 for each name; lists of nodeids keep the order they were learnt in."""
 
     def __init__(self, settings: Settings, nodeid: int, ring_seq: int, user: RingUser) -> None:
@@ -98,9 +98,9 @@ class Core:
         self.me = nodeid
         self.user = user
         self.now = 0.0
-        self.effects: list[Effect] = []
-        self.own_frames: deque[bytes] = deque(maxlen=OWN_FRAMES_MAX)
-        self.timers: Timers[Timer] = Timers(Timer)
+        self.effects = []
+        self.own_frames = deque(maxlen=OWN_FRAMES_MAX)
+        self.timers = Timers(Timer)
         self.stats = Stats()
         self.anomalies = Anomalies(self.stats)
         self.connectivity = Connectivity(nodeid, settings, self.stats)
@@ -113,8 +113,8 @@ class Core:
         self.proc: list[int] = []
         self.failed: list[int] = []
         self.consensus: set[int] = set()
-        self.memb: tuple[int, ...] = ()
-        self.memb_set: frozenset[int] = frozenset()
+        self.memb = ()
+        self.memb_set = frozenset()
         self.new_memb: tuple[int, ...] = ()
         self.trans_memb: tuple[int, ...] = ()
         self.deliver_memb: frozenset[int] = frozenset()
@@ -136,7 +136,7 @@ class Core:
         self.hold_cancels = 0
         """Received since the token was here."""
         self.aru_count = 0
-        self.flow = FlowControl()
+        self.flow: FlowControl = FlowControl()
         self.last_token_frame = b""
         self.next_hop = nodeid
 
@@ -154,8 +154,8 @@ class Core:
         self.waiting_trans_ack = True
         self.token_callback_wanted = False
 
-        self.q_new: deque[tuple[bytes, int]] = deque()
-        self.q_trans: deque[tuple[bytes, int]] = deque()
+        self.q_new = deque()
+        self.q_trans = deque()
         self.q_retrans: dict[int, bytes] = {}
         """Old-ring frames to send again, by their old sequence number, in order."""
         self.interrupted = InterruptedMessage()

@@ -7,17 +7,12 @@ out exactly; otherwise the whole ring is throttled for ever.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
+from aisexec.totem._state import FlowState
 from aisexec.totem.sequence import MASK
 
 
-@dataclass(slots=True)
-class FlowControl:
+class FlowControl(FlowState):
     """What this member put into fcc and backlog at its last visit."""
-
-    sent_last_visit: int = 0
-    queued_last_visit: int = 0
 
     def reset(self) -> None:
         """A new ring starts with an empty token."""

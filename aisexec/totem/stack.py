@@ -10,7 +10,7 @@ import struct
 from collections.abc import Callable, Sequence
 
 from aisexec.totem.assembly import Assembly, Sink
-from aisexec.totem.core import State
+from aisexec.totem.core import Core, State
 from aisexec.totem.limits import ASSEMBLY_SIZE_MAX, GROUPS_MAX, MESSAGE_SIZE_MAX
 from aisexec.totem.packing import LENGTH_SIZE, PACKET_HEAD, Packer
 from aisexec.totem.ring import Ring
@@ -50,9 +50,9 @@ class Totem:
         self.next_timer = self._ring.next_timer
         self.take_effects = self._ring.take_effects
         self.token_leaves: Callable[[], object] = nothing
-        """Called in the middle of `receive`, when the token is among the effects: everybody waits for it, so they
-        may be carried out before what we have still to do."""
-        self._packer = Packer(settings.net_mtu, self._enqueue)
+        """Called in the middle of `receive`, when the token is among the effects: everybody waits for it,
+        so they may be carried out before what we have still to do."""
+        self._packer = self._core.staging = Packer(settings.net_mtu, self._enqueue)
         # Packets delivered while the services are being synchronised are put together apart: a
         # message interrupted by the change goes on after it (spec 7.6).
         self._regular = Assembly(self._message, self._malformed)
@@ -90,6 +90,16 @@ class Totem:
         self._ring.leave(now)
 
     # For the layer above.
+
+    @property
+    def core(self) -> Core:
+        """For aisexec._turn."""
+        return self._core
+
+    @property
+    def ring(self) -> Ring:
+        """For aisexec._turn."""
+        return self._ring
 
     @property
     def effects(self) -> Sequence[Effect]:

@@ -107,6 +107,7 @@ def test_a_message_may_follow_the_join_at_once() -> None:
     net = started([1, 2])
     a, b = net.nodes[1].connect(10), net.nodes[2].connect(20)
     assert b.join(b"g") is CsError.OK
+    until(net, lambda: b.members == [(2, 20)])
     assert a.join(b"g") is CsError.OK
     a.mcast(b"early")
     until(net, lambda: bool(b.messages) and bool(a.messages))

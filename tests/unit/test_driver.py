@@ -14,6 +14,8 @@ from aisexec.net.base import NetStats, Received, Transport
 from aisexec.totem.stats import Stats
 from aisexec.totem.types import Unicast
 
+TOKEN = b"\x70\xc0\3\0" + bytes(53)
+
 
 class Network:
     """Has frames waiting; notes in `story` what is sent."""
@@ -28,7 +30,7 @@ class Network:
         return taken
 
     def unicast(self, nodeid: int, frames: Sequence[bytes]) -> None:
-        self._story.append(f"sent {frames[0].decode()}")
+        self._story.append("sent token" if frames[0] == TOKEN else "sent something")
 
 
 class Stage:
@@ -51,8 +53,8 @@ class Stage:
 
     def receive(self, frames: Sequence[Received], now: float) -> None:
         self._story.append(f"got {len(frames)}")
-        self.stats.orf_token_rx += sum(frame.startswith(b"token") for frame, _ in frames)
-        self._effects += [Unicast(2, frame) for frame, _ in frames if frame.startswith(b"token")]
+        self.stats.orf_token_rx += sum(frame == TOKEN for frame, _ in frames)
+        self._effects += [Unicast(2, frame) for frame, _ in frames if frame == TOKEN]
 
     def take_effects(self) -> list[Unicast]:
         taken, self._effects = self._effects, []
@@ -97,7 +99,7 @@ def driver(network: Network, stage: Stage, garbage: Garbage | None = None) -> Dr
 def test_token_is_passed_on_before_the_frames_behind_it(story: list[str]) -> None:
     network, stage = Network(story), Stage(story)
     filler = [(b"other", "10.0.0.3")] * FRAMES_AT_ONCE
-    network.frames = [(b"token", "10.0.0.2"), *filler, *filler]
+    network.frames = [(TOKEN, "10.0.0.2"), *filler, *filler]
     driver(network, stage)._network_ready()
     assert story == [f"got {FRAMES_AT_ONCE}", "sent token", f"got {FRAMES_AT_ONCE}", "got 1"]
 
@@ -106,14 +108,14 @@ def test_stale_frames_are_dropped_from_all_that_wait(story: list[str]) -> None:
     """What makes them stale may be in a later part."""
     network, stage = Network(story), Stage(story)
     stage.stale = b"stale"
-    network.frames = [(b"stale", "10.0.0.2")] * 500 + [(b"token", "10.0.0.2")]
+    network.frames = [(b"stale", "10.0.0.2")] * 500 + [(TOKEN, "10.0.0.2")]
     driver(network, stage)._network_ready()
     assert story == ["got 1", "sent token"]
 
 
 def test_garbage_is_collected_when_the_token_is_gone(story: list[str]) -> None:
     network, stage = Network(story), Stage(story)
-    network.frames = [(b"token", "10.0.0.2"), (b"other", "10.0.0.3")]
+    network.frames = [(TOKEN, "10.0.0.2"), (b"other", "10.0.0.3")]
     node = driver(network, stage, Broom(story))
     node._network_ready()
     assert story == ["got 2", "sent token", "swept"]
@@ -125,7 +127,7 @@ def test_garbage_is_collected_when_the_token_is_gone(story: list[str]) -> None:
 def test_token_hold_and_batches_are_counted(story: list[str]) -> None:
     network, stage = Network(story), Stage(story)
     node = driver(network, stage)
-    for frames in ([(b"token", "10.0.0.2")], [(b"other", "10.0.0.2")] * 20, []):
+    for frames in ([(TOKEN, "10.0.0.2")], [(b"other", "10.0.0.2")] * 20, []):
         network.frames = frames
         node._network_ready()
     counters = dict(node.counters())
