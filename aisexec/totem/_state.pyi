@@ -18,7 +18,7 @@ class FlowState:
 class CoreState:
     """The part of `core.Core` that the compiled leaves read and write; see there for each name.
 
-    Sequence numbers, nodeids and counts raise OverflowError when they are given what their 32 bits do not hold.
+    Sequence numbers, nodeids and counts raise OverflowError when their 32 bits do not hold what is given.
     """
 
     settings: Settings
