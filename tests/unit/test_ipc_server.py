@@ -797,6 +797,54 @@ def test_who_waits_for_room_costs_nothing_and_is_missed_when_dead(world: World) 
     assert world.toy.numbers(2) == list(range(100))
 
 
+def test_polled_server_sleeps_until_it_is_polled(world: World) -> None:
+    client = world.client()
+    world.server.wait_for_poll(True)
+    numbered(client, range(30))
+    before = time.process_time()
+    gevent.sleep(0.1)
+    assert time.process_time() - before < 0.05
+    assert world.toy.seen == []
+    assert world.server.poll() == 30
+    assert world.toy.numbers(1) == list(range(30))
+    assert world.server.poll() == 0
+    world.server.wait_for_poll(False)
+    numbered(client, range(30, 60))
+    until(lambda: world.toy.numbers(1) == list(range(60)))
+
+
+def test_who_waits_for_room_in_a_polled_server_costs_nothing_afterwards(world: World) -> None:
+    client, other = world.client(), world.client()
+    world.server.wait_for_poll(True)
+    world.toy.room = 0
+    numbered(client, range(20))
+    world.server.poll()
+    world.server.poll()
+    assert world.server.stats.put_off == 1
+    world.server.wait_for_poll(False)
+    before = time.process_time()
+    gevent.sleep(0.1)
+    assert time.process_time() - before < 0.05
+    world.toy.room = None
+    world.server.resume()
+    until(lambda: world.toy.numbers(1) == list(range(20)))
+    numbered(client, range(20, 40))
+    numbered(other, range(3))
+    until(lambda: world.toy.numbers(1) == list(range(40)) and world.toy.numbers(2) == list(range(3)))
+
+
+def test_clients_that_die_while_the_server_is_polled_are_missed(world: World) -> None:
+    client = world.client()
+    world.server.wait_for_poll(True)
+    world.toy.room = 0
+    numbered(client, range(20))
+    world.server.poll()
+    client.close()
+    until(lambda: world.server.poll() == 0 and world.toy.closed_ids == [1])
+    world.server.wait_for_poll(False)
+    assert world.server.active_count == 0
+
+
 def test_questions_of_others_are_answered_while_a_client_waits_for_room(world: World) -> None:
     flooding, asking = world.client(), world.client()
     world.toy.room = 0
