@@ -21,9 +21,9 @@ class RateLimit:
 
     def allow(self, key: Hashable, now: float) -> int | None:
         """None: stay silent.  Otherwise speak; the number is how often you were silent before."""
-        if key not in self._entries and len(self._entries) >= self.keys_max:
+        if key not in self._entries and self._is_crowded(now):
             self._forget(now)
-            if len(self._entries) >= self.keys_max:
+            if self._is_crowded(now):
                 key = _OTHERS
         entry = self._entries.get(key)
         if entry is None:
@@ -37,6 +37,11 @@ class RateLimit:
         del self._entries[key]
         self._entries[key] = (now, 0)
         return silent
+
+    def _is_crowded(self, now: float) -> bool:
+        """A key without an entry has none of its own, or may just have spoken as one of the others."""
+        others = self._entries.get(_OTHERS)
+        return len(self._entries) >= self.keys_max or (others is not None and now - others[0] < self.interval)
 
     def _forget(self, now: float) -> None:
         for key, (since, _) in list(self._entries.items()):

@@ -82,7 +82,8 @@ def test_flood_of_multicasts(node: Node, size: int) -> None:
     counted = greedy.end()
     check(f"flood of multicasts of {size} bytes: {counted}", quiet, busy)
     assert counted["sent"] > 100
-    assert now["stats.ipcs.global.put_off"] > put_off
+    if size > 64:  # a program in Python sends no more small ones than we can take
+        assert now["stats.ipcs.global.put_off"] > put_off
     assert process.resident_bytes(node.pid) - resident < SLACK
     if size >= RING_SIZE // 8:  # of small ones the socket is full before the ring
         assert counted["try_again"] > 0

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from aisexec.ratelimit import RateLimit
@@ -30,6 +30,7 @@ def test_keys_beyond_the_limit_share_one_permission() -> None:
     assert limit.allow(7, 10.0) == 0
 
 
+@example([(0, 0.0), *((key, 0.0) for key in range(2, 9)), (1, 5.0), (1, 5.0)])
 @given(st.lists(st.tuples(st.integers(0, 40), st.floats(0, 5)), max_size=300))
 def test_memory_is_bounded_and_no_key_speaks_twice_in_an_interval(steps: list[tuple[int, float]]) -> None:
     limit = RateLimit(10.0, keys_max=8)
