@@ -180,7 +180,9 @@ class Simulation:
     def _settle(self, deadline: float) -> bool:
         """Until all that are up are in step; looked at every now and then."""
         network = self.network
-        network.run(min(deadline, self._last_step()), self.events_max)
+        # Of what was lost before the healing, a token may be missed later.
+        quiet = max(self._last_step(), self.plan.heal + self.settings.token)
+        network.run(min(deadline, quiet), self.events_max)
         pause = self.settings.token / 4
         while not self.settled():
             if network.now >= deadline:
