@@ -178,8 +178,6 @@ NODEID_OFFSET: Final = HEADER.offset_of("nodeid")
 
 # The fields an mcast frame is judged by, read in one go on the hot path.
 _MCAST_KEY = struct.Struct("<4xBI4xII4xIQ")
-_GUARANTEE = struct.Struct("<i")
-_GUARANTEE_OFFSET: Final = MCAST.offset_of("guarantee")
 _U32 = struct.Struct("<I")
 
 
@@ -296,11 +294,6 @@ def read_mcast_key(frame: bytes) -> McastKey:
     """The fields an mcast frame is judged by."""
     _need(frame, MCAST_SIZE, "mcast")
     return McastKey(*_MCAST_KEY.unpack_from(frame))
-
-
-def mcast_guarantee(frame: bytes) -> int:
-    """1 when the sender asked for safe delivery."""
-    return int(_GUARANTEE.unpack_from(frame, _GUARANTEE_OFFSET)[0])
 
 
 def mcast_nodeid(frame: bytes) -> int:

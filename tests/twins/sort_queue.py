@@ -74,7 +74,7 @@ class SortQueue:
         while seq != to:
             seq = following(seq)
             frame = self.frames.get(seq)
-            if frame is None or (safe_only and wire.mcast_guarantee(frame) == 1 and lt(safe, seq)):
+            if frame is None or (safe_only and wire.MCAST.unpack(frame).guarantee == 1 and lt(safe, seq)):
                 break
             found.append(frame)
         return found

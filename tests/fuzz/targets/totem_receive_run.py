@@ -88,7 +88,7 @@ def plain_ordered(queue: twin.SortQueue, after: int, to: int, safe: int | None) 
         frame = queue.get(seq)
         if frame is None:
             break
-        asks = len(frame) >= wire.MCAST_SIZE and wire.mcast_guarantee(frame) == 1
+        asks = len(frame) >= wire.MCAST_SIZE and wire.MCAST.unpack(frame).guarantee == 1
         if safe is not None and lt(safe, seq) and asks:
             break
         found.append(frame)
