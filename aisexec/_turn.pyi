@@ -11,6 +11,8 @@ class Turn:
     happens and no client has a part in it, without a line of Python: a visit of the token on a ring
     of nodes that share processors is mostly spent on what others have thrown out of the caches.
     Whatever is different is left to the driver, after the frames were read or the token sent.
+    While the token goes round a turn waits for it in the socket, and goes back to the loop, with its
+    watchers and timers, from time to time (aisexec.net.limits.TURN_MAX).
     """
 
     def __init__(

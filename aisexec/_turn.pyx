@@ -4,24 +4,21 @@
 from cpython.bytes cimport PyBytes_GET_SIZE
 from libc.math cimport INFINITY
 
+from aisexec._clients cimport Clients
 from aisexec._timing cimport Timing
-from aisexec.net._datagrams cimport receive_frames, send_one
+from aisexec.net._datagrams cimport Sent, receive_frames, send_one, send_run
 from aisexec.totem._reception cimport receive_frames as take_frames
 from aisexec.totem._reception cimport token_among
 from aisexec.totem._state cimport CoreState
 from aisexec.totem._timers cimport Timers
+from ipc._event_batch cimport EventBatch
 from ipc._histogram cimport Histogram
 
-from aisexec.net.limits import RECEIVE_BYTES_MAX, RECEIVE_FRAMES_MAX
+from aisexec.batching import STREAM_MIN
+from aisexec.net.limits import RECEIVE_BYTES_MAX, RECEIVE_FRAMES_MAX, TURN_MAX, TURN_PATIENCE
 from aisexec.totem._visit import ordinary_visit
 from aisexec.totem.core import State
-from aisexec.totem.types import Unicast
-from ipc._event_batch import EventBatch
-
-cdef extern from "<sys/epoll.h>" nogil:
-    struct epoll_event:
-        pass
-    int epoll_wait(int epfd, epoll_event *events, int maxevents, int timeout)
+from aisexec.totem.types import Broadcasts, Unicast
 
 cdef enum:
     FRAMES_AT_ONCE = 64
@@ -32,6 +29,9 @@ cdef enum:
 cdef object OPERATIONAL = State.OPERATIONAL
 cdef Py_ssize_t _bytes_max = RECEIVE_BYTES_MAX
 cdef Py_ssize_t _frames_max = RECEIVE_FRAMES_MAX
+cdef Py_ssize_t _stream_min = STREAM_MIN
+cdef double _turn_max = TURN_MAX
+cdef double _turn_patience = TURN_PATIENCE
 
 
 cdef class Turn:
@@ -48,7 +48,8 @@ cdef class Turn:
     cdef object own_frames
     cdef object net_stats
     cdef int fd
-    cdef int clients
+    cdef Clients clients
+    cdef Py_ssize_t visit
     cdef bytearray buffer
     cdef dict names
     cdef readonly dict addresses
@@ -77,19 +78,15 @@ cdef class Turn:
         self.timers = self.core.timers
         self.ring = ring = self.executive.totem.ring
         self.one_frame, self.own_frames = ring._frame, ring._handle_own_frames
-        self.clients = self.server.descriptor
+        self.clients = Clients(self.executive, self.server)
+        self.visit = self.executive.visit
         self.requests = self.server._requests
         self.fd = fd
         return 0
 
     def ready(self):
-        cdef list frames
-        cdef Py_ssize_t size = 0
-        cdef int trouble = 0
-        cdef bint asked = False
-        cdef bint until_token
-        cdef double now
         cdef object driver = self.driver
+        cdef double until
         if driver._stopping:
             return
         if self.fd == UNKNOWN:
@@ -97,13 +94,62 @@ cdef class Turn:
         if self.fd < 0:
             driver._network_ready()
             return
+        until = self.timing.now() + _turn_max
+        self.turn(False)
+        # The loop and its watchers are a long way for a token that is back before they are needed.
+        while self.may_wait(until):
+            if not self.turn(True):
+                return
+
+    cdef bint may_wait(self, double until) except -1:
+        """The token goes round, and nobody but the network has anything to do for us."""
+        cdef double now
+        cdef double due
+        cdef object driver = self.driver
+        cdef object server = self.server
+        if not server.waits_for_poll or not self.circulates() or driver._stopping or server.busy:
+            return False
+        if self.requests._queue or self.transport._own_frames:
+            return False
         now = self.timing.now()
+        due = self.time(self.timers)
+        return now < until and now + _turn_patience < due
+
+    cdef bint circulates(self) except -1:
+        cdef CoreState core = self.core
+        return core.state is OPERATIONAL and not core.token_held and len(core.memb) > 1
+
+    cdef bint turn(self, bint wait) except -1:
+        """One; False when nothing came in time."""
+        cdef list frames
+        cdef Py_ssize_t size = 0
+        cdef Py_ssize_t more = 0
+        cdef int trouble = 0
+        cdef bint asked = False
+        cdef bint until_token
+        cdef double now
+        cdef object driver = self.driver
+        if wait:
+            self.timing.sleeps()
+        else:
+            now = self.timing.now()
         # After a pause all that waits has to be looked at together.
-        until_token = now - self.core.last_pause_check <= self.core.pause
+        until_token = wait or now - self.core.last_pause_check <= self.core.pause
         frames = receive_frames(
-            self.fd, self.buffer, self.names, self.judge, _frames_max, _bytes_max, until_token,
+            self.fd, self.buffer, self.names, self.judge, _frames_max, _bytes_max, until_token, wait,
             &size, &trouble,
         )
+        if wait:
+            self.timing.wakes()
+            if not frames and not trouble:
+                return False
+            now = self.timing.now()
+            if now - self.core.last_pause_check > self.core.pause and not trouble:
+                frames += receive_frames(
+                    self.fd, self.buffer, self.names, self.judge, _frames_max, _bytes_max, False, False,
+                    &more, &trouble,
+                )
+                size += more
         if trouble:
             self.transport._receive_failed(trouble)
         if self.transport._own_frames:
@@ -113,7 +159,7 @@ cdef class Turn:
         if not 0 < len(frames) <= FRAMES_AT_ONCE:
             driver._handle(frames)
             driver._rest()
-            return
+            return True
         self.frames_per_receive.count(len(frames))
         if token_among(frames):
             if not self.timing.has_token:
@@ -121,15 +167,16 @@ cdef class Turn:
                 self.timing.token_at = now
             if self.server.waits_for_poll:
                 driver._polled = True
-                if self.clients_call():
+                if self.clients.call():
                     asked = True
-                    driver._poll_clients()
+                    self.take_requests(now)
         self.executive.now = now
         self.take(frames, now)
         if self.core.effects or self.time(self.timers) <= now or not self.told_clients(asked):
             driver._rest()
         else:
             self.nothing_else()
+        return True
 
     cdef bint told_clients(self, bint asked) except -1:
         """Events of messages have gone to clients; False when there is more to do than that."""
@@ -146,10 +193,37 @@ cdef class Turn:
             executive._multicasts.batch = None
             driver._carrying = server.flush_follows = True
             try:
-                driver._send_batch(effects[0])
+                self.clients.tell(<EventBatch>effects[0])
             finally:
                 driver._carrying = server.flush_follows = False
         return True
+
+    cdef int take_requests(self, double now) except -1:
+        """What clients want to say goes out with the token that has just come."""
+        cdef CoreState core = self.core
+        cdef object driver = self.driver
+        cdef Py_ssize_t taken
+        if len(core.q_trans if core.waiting_trans_ack else core.q_new) >= self.visit:
+            driver._poll_later = True  # there is enough, and everybody waits for the token
+            return 0
+        taken = self.clients.take(now)
+        if self.clients.more or taken >= _stream_min:
+            driver._go_on_taking(taken)
+        else:
+            driver._visited_at = now
+        return 0
+
+    cdef int take_later(self, double now) except -1:
+        """The token has gone; there is time to take what is for its next visit."""
+        cdef object driver = self.driver
+        driver._poll_later = False
+        self.clients.call()
+        self.clients.take(now)
+        if self.clients.more:
+            self.server.poll()
+        if self.core.effects or self.executive._effects or self.executive.flow_level() != driver._flow_level:
+            driver._turn()
+        return 0
 
     cdef int take(self, list frames, double now) except -1:
         """What Ring.receive() does."""
@@ -172,14 +246,16 @@ cdef class Turn:
         cdef object server = self.server
         cdef double due = self.time(self.timers)
         cdef bint circulating
-        cdef CoreState core = self.core
         self.timing.over()
-        if server._owing or server._doomed or self.requests._stopped:
+        self.clients.announce()
+        if server._doomed or self.requests._stopped:
             server.flush()
             server.resume()
+        if driver._poll_later:
+            self.take_later(self.core.now)
         if due < <double>driver._timer_at:
             driver._arm_timer(due)
-        circulating = core.state is OPERATIONAL and not core.token_held and len(core.memb) > 1
+        circulating = self.circulates()
         if circulating != <bint>server.waits_for_poll:
             driver._watch_clients()
         return 0
@@ -188,13 +264,10 @@ cdef class Turn:
         cdef int slot = timers.first()
         return INFINITY if slot < 0 else timers.deadlines[slot]
 
-    cdef inline bint clients_call(self) except? True:
-        cdef epoll_event event
-        return epoll_wait(self.clients, &event, 1, 0) != 0 or self.requests._queue
-
     def token_leaves(self):
-        cdef object effects
+        cdef list effects
         cdef object effect
+        cdef object broadcast
         cdef object address
         cdef bytes frame
         cdef int trouble
@@ -203,10 +276,19 @@ cdef class Turn:
             driver._token_leaves()
             return
         effects = self.core.effects
-        effect = effects[0]
-        address = self.addresses.get(effect[0]) if len(effects) == 1 and type(effect) is Unicast else None
+        effect = effects[len(effects) - 1]
+        address = self.addresses.get(effect[0]) if type(effect) is Unicast else None
         if address is None:
             driver._token_leaves()
+            return
+        if len(effects) > 1:
+            if len(effects) > 2 or type(effects[0]) is not Broadcasts or self.transport.refusers_known:
+                driver._token_leaves()
+                return
+            broadcast = effects[0]
+            effects.clear()
+            self.pass_behind(<list>broadcast[0], effect[0], <bytes>effect[1])
+            self.timing.passed_on(self.core.flow.queued_last_visit)
             return
         effects.clear()
         frame = effect[1]
@@ -219,3 +301,25 @@ cdef class Turn:
             stats.sent_frames += 1
             stats.continuous_send_failures = 0
         self.timing.passed_on(self.core.flow.queued_last_visit)
+
+    cdef int pass_behind(self, list frames, nodeid, bytes token) except -1:
+        """As UdpuTransport.broadcast_and_pass."""
+        cdef list order = self.transport._orders.get(nodeid)
+        if order is None:
+            order = self.transport._from(nodeid)
+        self.send_to(nodeid, frames + [token])
+        for other in order:
+            self.send_to(other, frames)
+        return 0
+
+    cdef int send_to(self, nodeid, list frames) except -1:
+        cdef Sent sent
+        cdef object stats = self.net_stats
+        send_run(self.fd, frames, 0, <bytes>self.addresses[nodeid], len(frames) > 1, &sent)
+        if sent.frames:
+            stats.sent_bytes += sent.bytes
+            stats.sent_frames += sent.frames
+            stats.continuous_send_failures = 0
+        if sent.trouble:
+            self.transport.go_on_sending(nodeid, frames[sent.frames:])
+        return 0

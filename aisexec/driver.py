@@ -232,9 +232,14 @@ class Driver:
         if totem.frames_waiting() >= executive.visit:
             self._poll_later = True  # there is enough, and everybody waits for the token
             return
+        self._go_on_taking(0)
+
+    def _go_on_taking(self, taken: int) -> None:
+        """`taken` of the clients' requests are here; there may be more of them, or soon."""
+        executive, totem = self._executive, self._executive.totem
         self._polling = True
         try:
-            taken = self._take_requests()
+            taken += self._take_requests()
             last, self._visited_at = self._visited_at, self._now()
             since = self._visited_at - last
             wait = pause(taken, since, totem.frames_waiting(), executive.visit, len(totem.members))

@@ -286,7 +286,9 @@ class Executive:
     def open_batch(self) -> EventBatch:
         """Append an empty batch of events."""
         batch = EventBatch()
-        self.emit(batch)
+        if self.totem.core.effects:
+            self._collect()
+        self._effects.append(batch)
         return batch
 
     def _collect(self) -> None:

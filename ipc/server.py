@@ -46,6 +46,10 @@ ORDINARY_ENDS = (DISCONNECTED, SERVER_STOPS)
 """Reasons for a connection's end that need no operator."""
 
 
+PATIENT = frozenset({"handshakes", "accept"})
+"""Names of the timers for what is not urgent."""
+
+
 class Watcher(Protocol):
     """A gevent loop watcher."""
 
@@ -207,6 +211,11 @@ class Server:
     def has_more(self) -> bool:
         """Some clients had more than their share of the last turn."""
         return self._requests.waiting
+
+    @property
+    def busy(self) -> bool:
+        """Something else than clients' requests is to be done soon."""
+        return bool(self._waiting or self._flush_scheduled or not self._timers.keys() <= PATIENT)
 
     @property
     def descriptor(self) -> int:

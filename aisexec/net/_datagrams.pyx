@@ -58,13 +58,16 @@ def receive(int fd, bytearray buffer not None, dict names not None, judge, *,
             Py_ssize_t frames_max, Py_ssize_t bytes_max):
     cdef Py_ssize_t total = 0
     cdef int trouble = 0
-    frames = receive_frames(fd, buffer, names, judge, frames_max, bytes_max, False, &total, &trouble)
+    frames = receive_frames(fd, buffer, names, judge, frames_max, bytes_max, False, False, &total, &trouble)
     return frames, total, trouble
 
 
 cdef list receive_frames(int fd, bytearray buffer, dict names, judge, Py_ssize_t frames_max,
-                         Py_ssize_t bytes_max, bint until_token, Py_ssize_t *bytes_read, int *trouble):
-    """until_token: a token is mostly the last that there is; to look for more would cost a call."""
+                         Py_ssize_t bytes_max, bint until_token, bint wait, Py_ssize_t *bytes_read,
+                         int *trouble):
+    """until_token: a token is mostly the last that there is; to look for more would cost a call.
+    wait: for the first one, as long as the socket's own time-out says.
+    """
     cdef unsigned char *data = buffer
     cdef Py_ssize_t room = len(buffer)
     cdef list frames = []
@@ -85,7 +88,12 @@ cdef list receive_frames(int fd, bytearray buffer, dict names, judge, Py_ssize_t
     for calls in range(frames_max):
         message.msg_namelen = sizeof(address)
         message.msg_controllen = CONTROL_SIZE
-        size = recvmsg(fd, &message, MSG_DONTWAIT)
+        if wait:
+            wait = False
+            with nogil:
+                size = recvmsg(fd, &message, 0)
+        else:
+            size = recvmsg(fd, &message, MSG_DONTWAIT)
         if size < 0:
             if errno != EAGAIN and errno != EINTR:
                 trouble[0] = errno
@@ -150,16 +158,25 @@ cdef Py_ssize_t segment_size(msghdr *message, Py_ssize_t size) noexcept:
 
 
 def send(int fd, list frames not None, Py_ssize_t start, bytes address not None, bint in_runs):
+    cdef Sent sent
+    send_run(fd, frames, start, address, in_runs, &sent)
+    return sent.frames, sent.bytes, sent.trouble, sent.failed
+
+
+cdef int send_run(int fd, list frames, Py_ssize_t start, bytes address, bint in_runs, Sent *sent) except -1:
+    """frames: the place of the first one that was not sent; failed: how many of them with `trouble`."""
     cdef Py_ssize_t count = len(frames)
     cdef Py_ssize_t done = max(start, 0)
     cdef Py_ssize_t length = 0
-    cdef Py_ssize_t total = 0
     cdef Py_ssize_t size
     cdef iovec parts[C_SEGMENTS_MAX]
     cdef size_t control[CONTROL_WORDS]
     cdef msghdr message
     cdef cmsghdr *segment
     cdef uint16_t step
+    sent.bytes = 0
+    sent.trouble = 0
+    sent.failed = 0
     message.msg_name = PyBytes_AS_STRING(address)
     message.msg_namelen = <unsigned int>PyBytes_GET_SIZE(address)
     message.msg_iov = parts
@@ -182,10 +199,13 @@ def send(int fd, list frames not None, Py_ssize_t start, bytes address not None,
         if size < 0:
             if errno == EINTR:
                 continue
-            return done, total, errno, length
-        total += size
+            sent.trouble = errno
+            sent.failed = length
+            break
+        sent.bytes += size
         done += length
-    return done, total, 0, 0
+    sent.frames = done
+    return 0
 
 
 def runs(list frames not None):

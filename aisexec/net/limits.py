@@ -75,3 +75,9 @@ SILENCE_MAX: Final = 15.0
 
 SILENCE_LOOKED: Final = 1.0
 """Seconds between two looks at who has been silent."""
+
+TURN_PATIENCE: Final = 0.001
+"""Seconds that a turn waits for the next frame while the token goes round; everything else waits with it."""
+
+TURN_MAX: Final = 0.002
+"""Seconds after which a turn that is waited for looks after everything else."""

@@ -37,6 +37,10 @@ class Refusers:
     def __init__(self) -> None:
         self._until: dict[bytes, float] = {}
 
+    def __bool__(self) -> bool:
+        """There are any."""
+        return bool(self._until)
+
     def refused(self, address: bytes, now: float) -> None:
         """The kernel would not cut a run for it."""
         self._until[address] = now + RETRY_AFTER

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import socket
 import struct
 from typing import Final
@@ -18,6 +19,7 @@ SO_SNDBUFFORCE: Final = 32
 SO_RCVBUFFORCE: Final = 33
 
 _INT = struct.Struct("=i")
+_TIMEVAL = struct.Struct("@ll")
 
 
 def datagram_socket(family: socket.AddressFamily) -> socket.socket:
@@ -27,6 +29,12 @@ def datagram_socket(family: socket.AddressFamily) -> socket.socket:
     if family == socket.AF_INET6:
         made.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
     return made
+
+
+def set_patience(made: socket.socket, seconds: float) -> None:
+    """How long a call waits for a datagram if it does not say MSG_DONTWAIT; the kernel counts in ticks."""
+    made.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, _TIMEVAL.pack(0, round(1e6 * seconds)))
+    os.set_blocking(made.fileno(), True)
 
 
 def _ask_for_buffer(made: socket.socket, forced: int, plain: int, size: int) -> int:

@@ -10,8 +10,8 @@ from aisexec.net.addresses import canonical, sockaddr
 from aisexec.net.base import Log, NetworkSettings, Plain, Received
 from aisexec.net.datagram import DatagramTransport
 from aisexec.net.interfaces import Interface
-from aisexec.net.limits import UDPU_BUFFER_SIZE
-from aisexec.net.sockets import set_priority, set_receive_buffer, set_send_buffer
+from aisexec.net.limits import TURN_PATIENCE, UDPU_BUFFER_SIZE
+from aisexec.net.sockets import set_patience, set_priority, set_receive_buffer, set_send_buffer
 from aisexec.totem.types import LOG_NOTICE, LOG_WARNING
 
 
@@ -66,6 +66,7 @@ class UdpuTransport(DatagramTransport):
         """See Transport."""
         if not self._sockets or self._sealing is not None or self._loss is not None:
             return None
+        set_patience(self._sender, TURN_PATIENCE)
         source = self._source(self._sender, self._accepts)
         return Plain(source, {nodeid: peer.raw for nodeid, peer in self._peers.items()})
 
@@ -90,6 +91,15 @@ class UdpuTransport(DatagramTransport):
         self._send([*datagrams, last], peers[nodeid])
         for other in self._from(nodeid):
             self._send(datagrams, peers[other])
+
+    @property
+    def refusers_known(self) -> bool:
+        """Some nodes do not get their frames in runs at the moment."""
+        return bool(self._refusers)
+
+    def go_on_sending(self, nodeid: int, frames: list[bytes]) -> None:
+        """The first of these could not be sent when somebody else tried: once more, and know what to do."""
+        self._send(frames, self._peers[nodeid])
 
     def _from(self, nodeid: int) -> list[int]:
         """All other nodes in the order in which the token comes to them from `nodeid`."""

@@ -7,6 +7,7 @@ from libc.stdint cimport int32_t, uint16_t, uint32_t, uint64_t
 from libc.string cimport memcpy
 
 from aisexec.totem._packing cimport Packer, iovec
+from aisexec.totem._state cimport CoreState
 
 from aisexec.totem import stack
 from ipc import cpg_layouts
@@ -67,9 +68,10 @@ cdef class Intake:
         return self  # it never changes
 
     def take(self, totem, bytes head not None, list messages not None, Py_ssize_t first):
+        cdef CoreState core = totem.core
         cdef Packer packer = totem.packer
-        cdef Py_ssize_t waiting = totem.frames_waiting()
-        cdef Py_ssize_t slots = totem.slots_free()
+        cdef Py_ssize_t waiting = len(core.q_trans if core.waiting_trans_ack else core.q_new)
+        cdef Py_ssize_t slots = core.queue_slots - waiting - 2
         cdef Py_ssize_t frame_room = totem.frame_room
         cdef uint64_t before = packer.made
         cdef Py_ssize_t index = first
@@ -99,7 +101,7 @@ cdef class Intake:
             if (waiting + made >= self.waiting_max
                     or slots - made <= (size + self.overhead + GROUP_ROOM) // frame_room + 1):
                 break
-            if index == first:
+            if index == first and core.token_held:
                 totem.wake()
             mcast.size = <int32_t>(sizeof(CpgMcast) + request.msglen)
             mcast.msglen = request.msglen

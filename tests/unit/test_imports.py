@@ -69,6 +69,7 @@ MAY_IMPORT: dict[str, set[str]] = {
         "aisexec.messages",
         *BORDER,
     },
+    "aisexec._clients": {"aisexec", "ipc"},
     "aisexec._turn": {"aisexec", "ipc"},
     "aisexec.driver": {"aisexec", "ipc"},
     "aisexec.main": {"aisexec", "ipc"},
