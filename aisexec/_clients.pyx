@@ -9,6 +9,7 @@ from ipc._histogram cimport Histogram
 
 from ipc._ring import RingError
 from ipc.limits import READ_BYTES_MAX, REQUESTS_PER_TURN
+from ipc.stats import CutOff
 
 cdef extern from "<sys/epoll.h>" nogil:
     int epoll_wait(int epfd, epoll_event *events, int maxevents, int timeout)
@@ -73,6 +74,10 @@ cdef class Clients:
                 self.more = True  # the set is level-triggered: it will call again
             else:
                 taken += self.take_from(conn)
+                if conn.held:
+                    # If it is room that there is none of, nobody else's requests should wait in memory.
+                    self.more = True
+                    break
         self.called = 0
         if taken:
             requests.taken += taken
@@ -97,11 +102,15 @@ cdef class Clients:
             messages = ring.read_many(unread, _bytes_max)
             if not messages:
                 messages = ring.read_many(1)
-        except RingError:
-            messages = []  # the server will meet it, too
+        except RingError as error:
+            conn.close(f"{error.strerror} in its request ring", CutOff.RINGS)
+            self.more = True
+            return 0
         unread -= PyList_GET_SIZE(messages)
         conn.unread = unread
         conn.stats.requests += PyList_GET_SIZE(messages)
+        if conn._queue or conn._responses:
+            conn.retry()
         if messages:
             known = self.executive._clients.get(conn.id)
             if known is not None:
@@ -111,8 +120,6 @@ cdef class Clients:
         if taken < PyList_GET_SIZE(messages):
             conn.held = messages[taken:]
         elif not unread:
-            if conn._queue or conn._responses:
-                conn.retry()
             return taken
         self.requests.ready(conn)
         self.more = True

@@ -16,6 +16,7 @@ from ipc._histogram cimport Histogram
 
 from aisexec.batching import STREAM_MIN
 from aisexec.net.limits import RECEIVE_BYTES_MAX, RECEIVE_FRAMES_MAX, TURN_MAX, TURN_PATIENCE
+from aisexec.slow_readers import BEHIND
 from aisexec.totem._visit import ordinary_visit
 from aisexec.totem.core import State
 from aisexec.totem.types import Broadcasts, Unicast
@@ -25,11 +26,14 @@ cdef enum:
     UNKNOWN = -1
     # The transport has to be asked for everything.
     NOT_PLAIN = -2
+    # Visits after which it is looked whether there is garbage to collect.
+    VISITS_BETWEEN_LOOKS = 64
 
 cdef object OPERATIONAL = State.OPERATIONAL
 cdef Py_ssize_t _bytes_max = RECEIVE_BYTES_MAX
 cdef Py_ssize_t _frames_max = RECEIVE_FRAMES_MAX
 cdef Py_ssize_t _stream_min = STREAM_MIN
+cdef Py_ssize_t _behind = BEHIND
 cdef double _turn_max = TURN_MAX
 cdef double _turn_patience = TURN_PATIENCE
 
@@ -50,6 +54,7 @@ cdef class Turn:
     cdef int fd
     cdef Clients clients
     cdef Py_ssize_t visit
+    cdef unsigned long long visits
     cdef bytearray buffer
     cdef dict names
     cdef readonly dict addresses
@@ -152,10 +157,10 @@ cdef class Turn:
                 size += more
         if trouble:
             self.transport._receive_failed(trouble)
-        if self.transport._own_frames:
-            frames += self.transport._take_own()
         self.net_stats.received_frames += len(frames)
         self.net_stats.received_bytes += size
+        if self.transport._own_frames:
+            frames += self.transport._take_own()
         if not 0 < len(frames) <= FRAMES_AT_ONCE:
             driver._handle(frames)
             driver._rest()
@@ -165,6 +170,8 @@ cdef class Turn:
             if not self.timing.has_token:
                 self.timing.has_token = True
                 self.timing.token_at = now
+            if <Py_ssize_t>self.server.queued_bytes > _behind:
+                driver._wait_for_readers()
             if self.server.waits_for_poll:
                 driver._polled = True
                 if self.clients.call():
@@ -186,7 +193,8 @@ cdef class Turn:
         cdef list effects = executive._effects
         if len(effects) > 1 or (effects and type(effects[0]) is not EventBatch):
             return False
-        if asked and executive.flow_level() != driver._flow_level:
+        # Clients that were stopped do not ask: the level falls with what the token takes along.
+        if (asked or driver._flow_level) and executive.flow_level() != driver._flow_level:
             return False
         if effects:
             executive._effects = []
@@ -244,15 +252,19 @@ cdef class Turn:
         """What is left of Driver._rest() when nothing came of it but the token that has gone."""
         cdef object driver = self.driver
         cdef object server = self.server
-        cdef double due = self.time(self.timers)
+        cdef double due
         cdef bint circulating
-        self.timing.over()
+        if self.timing.over():
+            self.visits += 1
+            if self.visits % VISITS_BETWEEN_LOOKS == 0:
+                driver._garbage.token_passed()
         self.clients.announce()
         if server._doomed or self.requests._stopped:
             server.flush()
             server.resume()
         if driver._poll_later:
             self.take_later(self.core.now)
+        due = self.time(self.timers)
         if due < <double>driver._timer_at:
             driver._arm_timer(due)
         circulating = self.circulates()
@@ -272,10 +284,13 @@ cdef class Turn:
         cdef bytes frame
         cdef int trouble
         cdef object driver = self.driver
-        if self.fd < 0 or driver._carrying or self.executive._effects:
+        # The transport closes its socket when the driver stops: the number may be somebody else's then.
+        if self.fd < 0 or driver._carrying or driver._stopping or self.executive._effects:
             driver._token_leaves()
             return
         effects = self.core.effects
+        if not effects:
+            return
         effect = effects[len(effects) - 1]
         address = self.addresses.get(effect[0]) if type(effect) is Unicast else None
         if address is None:

@@ -25,15 +25,26 @@ from aisexec.executive import (
     Events,
     Executive,
     ExecutiveEffect,
+    LoggingKeysChanged,
+    ReadConfiguration,
+    Reconfigured,
+    ReopenLogs,
     Respond,
     Shutdown,
+    StoreExpectedVotes,
+    TotemKeysChanged,
 )
 from aisexec.garbage import Garbage
+from aisexec.icmap import Icmap
 from aisexec.net.base import LinkChange, Received, Transport
+from aisexec.reconfiguring import Configuration, NoConfiguration, Reconfiguring
+from aisexec.slow_readers import SlowReaders
+from aisexec.statistics import Statistics, derived
 from aisexec.totem._reception import holds_token
 from aisexec.totem.types import (
     LOG_ERR,
     LOG_NOTICE,
+    LOG_WARNING,
     Broadcast,
     Broadcasts,
     InterfaceCheck,
@@ -55,6 +66,9 @@ FRAMES_AT_ONCE = 64
 
 TOKEN_PATIENCE = 0.005
 """Seconds without a token after which clients are no longer left waiting for it."""
+
+LAST_WORDS_TIME = 1.0
+"""Seconds that the token gets at shutdown to fetch what services have to say before the node leaves."""
 
 DRAIN_TIME = 0.25
 """Seconds that clients get at shutdown to read the events they have been sent."""
@@ -88,8 +102,15 @@ class Driver:
         on_membership: Callable[[str], object] = lambda text: None,
         sysv: bool = False,
         garbage: Garbage | None = None,
+        configuration: Configuration | None = None,
+        reopen_logs: Callable[[], bool] = lambda: True,
+        store_expected_votes: Callable[[int], str | None] = lambda votes: None,
     ) -> None:
-        """on_membership: told in one line whenever services are in step on a new ring."""
+        """on_membership: told in one line whenever services are in step on a new ring.
+
+        reopen_logs: opens the log files anew; False when one could not be opened.
+        store_expected_votes: None, or why they could not be written.
+        """
         self._executive = executive = make_executive(self)
         self._transport = transport
         self._storage = storage
@@ -102,9 +123,15 @@ class Driver:
             log=lambda priority, text: log("MAIN", priority, text),
             sysv=sysv,
         )
+        self._statistics = Statistics(self.counters, self._server.connections, executive.totem)
+        executive.statistics.source = self._statistics
         self._on_membership = on_membership
+        self._reconfiguring = Reconfiguring(executive, configuration or NoConfiguration(), self._carry_out)
+        self._reopen_logs = reopen_logs
+        self._store_expected_votes = store_expected_votes
         self._garbage = garbage = garbage or Garbage()
         self._timing = Timing(lambda: garbage.seconds)
+        self._slow_readers = SlowReaders()
         self._stopwatches: list[Watcher] = []
         self._told_ring: RingId | None = None
         self._timer: Watcher | None = None
@@ -117,12 +144,17 @@ class Driver:
         self._impatience = self._loop.timer(TOKEN_PATIENCE, TOKEN_PATIENCE)
         self._carrying = False
         self._started = False
-        self._stopping = False
+        self._leaving = self._stopping = False
         self._now = time.monotonic
         self._light = Turn(self, executive, transport, self._server, self._timing)
         executive.totem.token_leaves = self._light.token_leaves
         self.exit_code = 0
         self.finished = gevent.event.Event()
+
+    @property
+    def map(self) -> Icmap:
+        """The executive's configuration map."""
+        return self._executive.map
 
     # Life.
 
@@ -154,14 +186,31 @@ class Driver:
 
     def shut_down(self, reason: str, exit_code: int = 0, *, leave: bool = True) -> None:
         """Leave the ring, close the clients, end."""
-        if self._stopping:
+        if self._stopping or self._leaving:
             return
-        self._stopping = True
         self.exit_code = exit_code
         self._log("MAIN", LOG_NOTICE, reason)
         if not self._started:
+            self._stopping = True
             self.finished.set()
             return
+        if leave:
+            self._leaving = True
+            if self._executive.say_goodbye(self._now()):
+                self._carry_out()
+                self._wait_for_last_words(self._now() + LAST_WORDS_TIME)
+                return
+        self._end(leave)
+
+    def _wait_for_last_words(self, deadline: float) -> None:
+        """Of the services; a ring that has no token just now does not keep us."""
+        if self._executive.has_unsent and self._now() < deadline:
+            self._loop.timer(0.01).start(lambda: self._wait_for_last_words(deadline))
+            return
+        self._end(leave=True)
+
+    def _end(self, leave: bool) -> None:
+        self._stopping = True
         if leave:
             self._executive.leave(self._now())
             self._carry_out()
@@ -173,6 +222,7 @@ class Driver:
             self._loop.timer(0.01).start(lambda: self._give_clients_time(deadline))
             return
         self._server.stop()
+        self._reconfiguring.stop()
         for watcher in (self._timer, self._impatience, *self._stopwatches):
             if watcher is not None:
                 watcher.stop()
@@ -209,6 +259,7 @@ class Driver:
             self._timing.loop.frames_per_receive.add(len(received))
             if holds_token(received):
                 self._timing.token_came(self._now())
+                self._wait_for_readers()
                 if self._server.waits_for_poll:
                     self._poll_clients()
         if len(frames) > FRAMES_AT_ONCE:
@@ -224,6 +275,11 @@ class Driver:
         """In the middle of receiving: everybody waits for the token, our own clients can wait a little."""
         if not self._carrying and (frames := self._executive.take_frames()):
             self._carry_out_batch(frames)
+
+    def _wait_for_readers(self) -> None:
+        wait = self._slow_readers.pause(self._server.queued_bytes)
+        if wait:
+            time.sleep(wait)  # not the loop's, see _go_on_taking
 
     def _poll_clients(self) -> None:
         """What they want to say goes out with the token that has just come."""
@@ -324,7 +380,9 @@ class Driver:
 
     def closed(self, conn: Connection) -> None:
         """Handler of ipc.server."""
+        self._statistics.closing = conn
         self._executive.client_closed(conn.id, self._now())
+        self._statistics.closing = None
         self._carry_out()
 
     # Effects.
@@ -416,12 +474,23 @@ class Driver:
                 if problem is not None:
                     self._log("TOTEM", LOG_ERR, problem)
             case InterfaceCheck():
-                if self._transport.check() is LinkChange.UP:
+                change = self._transport.check()
+                if change is LinkChange.UP:
                     self._executive.interface_up(self._now())
+                elif change is LinkChange.DOWN:
+                    self._executive.interface_down()
             case CloseClient(client, reason):
                 conn = self._server.connections.get(client)
                 if conn is not None:
                     conn.close(reason)
+            case StoreExpectedVotes(votes):
+                problem = self._store_expected_votes(votes)
+                if problem is not None:
+                    self._log("VOTEQ", LOG_WARNING, problem)
+            case ReadConfiguration() | Reconfigured() | TotemKeysChanged() | LoggingKeysChanged():
+                self._reconfiguring.carry_out(effect)
+            case ReopenLogs(client, done, failed):
+                self._carry_out_one(Respond(client, done if self._reopen_logs() else failed))
             case Shutdown(reason, exit_code, leave):
                 self._loop.run_callback(lambda: self.shut_down(reason, exit_code, leave=leave))
 
@@ -447,7 +516,11 @@ class Driver:
         yield from flatten("stats.srp", self._executive.totem.stats)
         yield from flatten("stats.srp", self._timing.token)
         yield from ((f"stats.srp.{name}", number) for name, number in self._timing.token_means())
+        yield from derived(
+            self._executive.totem, self._now(), self._transport.stats.continuous_send_failures
+        )
         yield from flatten("stats.loop", self._timing.loop)
+        yield "stats.loop.waits_for_readers", self._slow_readers.pauses
         yield from flatten("stats.gc", self._garbage.stats)
         yield from flatten("stats.net", self._transport.stats)
         yield "stats.ipcs.global.active", self._server.active_count

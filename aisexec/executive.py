@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import errno
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import replace
 from typing import NamedTuple, Protocol, cast
 
+from aisexec.icmap import Change, Icmap, TrackEvent, i32, u8
 from aisexec.limits import (
     ADMISSION_VISITS,
     LOG_INTERVAL,
@@ -18,15 +19,26 @@ from aisexec.limits import (
     QUEUE_RELAXED_PERCENT,
     SERVICES_COUNT_MAX,
 )
-from aisexec.messages import EXEC_HEADER, GROUP_SERVICES, GROUP_SYNC
+from aisexec.messages import EXEC_HEADER, GROUP_SERVICES, GROUP_SYNC, exec_id
 from aisexec.ratelimit import RateLimit
+from aisexec.services import runtime_keys
 from aisexec.services._intake import Intake
 from aisexec.services.base import AnomalyError, Client, Message, Request, Service
 from aisexec.services.cfg import Cfg
 from aisexec.services.cmap import Cmap
+from aisexec.services.configuration_keys import take_over
 from aisexec.services.cpg import Cpg
+from aisexec.services.cpg_joinlist import MCAST
+from aisexec.services.machine import Machine, NoMachine
+from aisexec.services.mon import Mon
+from aisexec.services.options import ExecutiveOptions as ExecutiveOptions
+from aisexec.services.options import Findings, Reconfiguration
+from aisexec.services.pload import Pload
 from aisexec.services.quorum import Quorum
+from aisexec.services.reload import Reload
+from aisexec.services.timers import Alarm, Alarms
 from aisexec.services.votequorum import VoteQuorum
+from aisexec.services.wd import Wd
 from aisexec.sync import Sync
 from aisexec.totem.settings import Settings
 from aisexec.totem.stack import EXECUTIVE_MESSAGE_MAX, Totem
@@ -84,7 +96,55 @@ class Shutdown(NamedTuple):
     leave: bool
 
 
-ExecutiveEffect = Effect | Respond | Event | Events | EventBatch | CloseClient | Shutdown
+class ReadConfiguration(NamedTuple):
+    """Read and check the configuration file beside the loop, then call configuration_read()."""
+
+    serial: int
+
+
+class StoreExpectedVotes(NamedTuple):
+    """Keep the most votes that were ever expected over restarts."""
+
+    votes: int
+
+
+class Reconfigured(NamedTuple):
+    """A new configuration is in force here: network, log and files have to follow."""
+
+    world: object
+
+
+class TotemKeysChanged(NamedTuple):
+    """A program has set keys of totem. in the map: call change_settings() with what follows from them."""
+
+
+class LoggingKeysChanged(NamedTuple):
+    """A program has set keys of logging. in the map: the log has to follow."""
+
+
+class ReopenLogs(NamedTuple):
+    """Open the log files anew, and answer the client with what came of it."""
+
+    client: int
+    done: bytes
+    failed: bytes
+
+
+ExecutiveEffect = (
+    Effect
+    | Respond
+    | Event
+    | Events
+    | EventBatch
+    | CloseClient
+    | Shutdown
+    | StoreExpectedVotes
+    | ReadConfiguration
+    | Reconfigured
+    | TotemKeysChanged
+    | LoggingKeysChanged
+    | ReopenLogs
+)
 
 
 FRAMES = (Unicast, Broadcast, Broadcasts)
@@ -100,20 +160,6 @@ class Buffers(Protocol):
     def release_buffer(self, client: int, cookie: int) -> None: ...
 
 
-@dataclass(frozen=True, slots=True)
-class ExecutiveOptions:
-    """What the services need of the configuration."""
-
-    votequorum: bool = False
-    votes: int = 1
-    expected_votes: int = 1
-    two_node: bool = False
-    wait_for_all: bool = False
-    config_version: int = 0
-    uids: frozenset[int] = field(default_factory=frozenset)
-    gids: frozenset[int] = field(default_factory=frozenset)
-
-
 class ServiceContext:
     """The executive as one service sees it."""
 
@@ -121,13 +167,46 @@ class ServiceContext:
         self._executive = executive
         self._subsystem = subsystem
         self.nodeid = executive.nodeid
+        self.map = executive.map
 
     @property
     def now(self) -> float:
         return self._executive.now
 
+    @property
+    def options(self) -> ExecutiveOptions:
+        return self._executive.options
+
+    @property
+    def members(self) -> Sequence[int]:
+        return self._executive.totem.members
+
+    @property
+    def companions(self) -> frozenset[int]:
+        return self._executive.sync.companions
+
+    @property
+    def mtu(self) -> int:
+        return self._executive.totem.mtu
+
+    @property
+    def link_up(self) -> bool:
+        return self._executive.link_up
+
+    def reaches(self, nodeid: int) -> bool:
+        return self._executive.totem.hears(nodeid)
+
+    def read_configuration(self, done: Callable[[Findings], None]) -> None:
+        self._executive.read_configuration(done)
+
+    def reconfigure(self, reconfiguration: Reconfiguration) -> None:
+        self._executive.reconfigure(reconfiguration)
+
+    def reopen_logs(self, client: int, done: bytes, failed: bytes) -> None:
+        self._executive.emit(ReopenLogs(client, done, failed))
+
     def multicast(self, parts: Sequence[bytes], *, safe: bool = False) -> bool:
-        return self._executive.totem.submit(GROUP_SERVICES, parts, safe=safe)
+        return self._executive.multicast(parts, safe=safe)
 
     def respond(self, client: int, message: bytes) -> None:
         self._executive.emit(Respond(client, message))
@@ -147,6 +226,18 @@ class ServiceContext:
 
     def log(self, priority: int, text: str) -> None:
         self._executive.emit(Log(self._subsystem, priority, text))
+
+    def call_later(self, delay: float, callback: Callable[[], None]) -> Alarm:
+        return self._executive.call_later(delay, callback)
+
+    def want_token(self) -> None:
+        self._executive.call_when_token_passed()
+
+    def store_expected_votes(self, votes: int) -> None:
+        self._executive.emit(StoreExpectedVotes(votes))
+
+    def expect_end(self, nodeid: int, by: str) -> None:
+        self._executive.totem.expect_end(nodeid, by)
 
     def shut_down(self, reason: str, exit_code: int, *, leave: bool) -> None:
         self._executive.emit(Shutdown(reason, exit_code, leave))
@@ -171,11 +262,20 @@ class Executive:
         ring_seq: int,
         options: ExecutiveOptions,
         buffers: Buffers,
+        machine: Machine | None = None,
     ) -> None:
+        """machine: None runs nowhere, as in the simulator."""
         self.nodeid = nodeid
+        self.machine = machine or NoMachine()
         self.now = 0.0
         self.buffers = buffers
-        self._options = options
+        self.map = Icmap()
+        runtime_keys.begin(self.map, options)
+        self.options = options
+        self.link_up = True
+        """The network interface is there."""
+        self._readings: dict[int, Callable[[Findings], None]] = {}
+        self._reading = 0
         self.visit = settings.max_messages
         """Frames that one visit of the token takes."""
         self._admission = ADMISSION_VISITS * settings.max_messages
@@ -183,39 +283,46 @@ class Executive:
         self._effects: list[ExecutiveEffect] = []
         self._clients: dict[int, tuple[Client, Service]] = {}
         self._complaints = RateLimit(LOG_INTERVAL)
+        self._alarms = Alarms()
         self.totem = Totem(settings, nodeid, ring_seq, self)
-        self.services = self._make_services(options)
-        self._multicasts = cast("Cpg", self.services[Cpg.id]).multicasts
-        self.totem.pour_into(self._multicasts)
         self.next_timer: Callable[[], float | None] = self.totem.next_timer
         """When handle_timer() is wanted."""
+        self.services = self._make_services(options)
+        self.statistics = cast("Cmap", self.services[Cmap.id]).stats
+        """As programs see them; the driver becomes their source."""
+        self._multicasts = cast("Cpg", self.services[Cpg.id]).multicasts
+        self.totem.pour_into(self._multicasts)
         self._by_socket = {s.socket: s for s in self.services.values() if s.socket is not None}
         self._requests: dict[int, Mapping[int, Request]] = {n: s.requests() for n, s in self.services.items()}
         self._messages: dict[int, Mapping[int, Message]] = {n: s.messages() for n, s in self.services.items()}
         self.sync = Sync(self, list(self.services.values()))
+        self.map.track("totem.", self._totem_key_changed, prefix=True)
+        self.map.track("logging.", self._logging_key_changed, prefix=True)
+        self._traffic = runtime_keys.Traffic()
+        taken = {CPG_MCAST_ID: lambda: self._multicasts.taken}
+        self._traffic.publish(self.map, self.services.values(), fast=taken)
+        self._member_keys = runtime_keys.Members(self.map, lambda: self.options)
+        runtime_keys.triggers(self.map, self._force_gather)
         self.ready = False
         """The first synchronisation is through: clients are served."""
         self._critical = False
 
     def _make_services(self, options: ExecutiveOptions) -> dict[int, Service]:
         quorum = Quorum(ServiceContext(self, Quorum.subsystem), provider=options.votequorum)
+        reload = Reload(ServiceContext(self, Reload.subsystem))
         services: list[Service] = [
-            Cmap(ServiceContext(self, Cmap.subsystem), options.config_version),
-            Cfg(ServiceContext(self, Cfg.subsystem)),
+            Cmap(ServiceContext(self, Cmap.subsystem)),
+            Cfg(ServiceContext(self, Cfg.subsystem), reload),
+            reload,
             Cpg(ServiceContext(self, Cpg.subsystem)),
             quorum,
+            Pload(ServiceContext(self, Pload.subsystem)),
+            Mon(ServiceContext(self, Mon.subsystem), self.machine),
+            Wd(ServiceContext(self, Wd.subsystem), self.machine),
         ]
         if options.votequorum:
-            services.append(
-                VoteQuorum(
-                    ServiceContext(self, VoteQuorum.subsystem),
-                    quorum,
-                    votes=options.votes,
-                    expected_votes=options.expected_votes,
-                    two_node=options.two_node,
-                    wait_for_all=options.wait_for_all,
-                )
-            )
+            context = ServiceContext(self, VoteQuorum.subsystem)
+            services.append(VoteQuorum(context, quorum, options.quorum))
         return {service.id: service for service in services}
 
     @property
@@ -248,11 +355,43 @@ class Executive:
         """Run what is due."""
         self.now = now
         self.totem.handle_timer(now)
+        if (due := self._alarms.next()) is not None and due <= now:
+            self._alarms.run(now)
+            self._ask_for_token()
+
+    def call_later(self, delay: float, callback: Callable[[], None]) -> Alarm:
+        """A service's timer.  As long as there is none, the driver asks the ring alone for its next one."""
+        self.next_timer = self._next_timer
+        return self._alarms.start(self.now + delay, callback)
+
+    def _next_timer(self) -> float | None:
+        due, alarm = self.totem.next_timer(), self._alarms.next()
+        if alarm is None:
+            self.next_timer = self.totem.next_timer
+            return due
+        return alarm if due is None else min(due, alarm)
 
     def interface_up(self, now: float) -> None:
         """The network interface came back: look for the others at once."""
         self.now = now
+        self.link_up = True
         self.totem.interface_up(now)
+
+    def interface_down(self) -> None:
+        """The network interface has gone."""
+        self.link_up = False
+
+    def say_goodbye(self, now: float) -> bool:
+        """Before leave(): have services send their last words; are there any?"""
+        self.now = now
+        spoken = [service.leaving() for service in self.services.values()]
+        self._ask_for_token()
+        return any(spoken)
+
+    @property
+    def has_unsent(self) -> bool:
+        """Messages wait for the token."""
+        return self.totem.packer.staged or self.totem.frames_waiting() > 0
 
     def leave(self, now: float) -> None:
         """Say goodbye to the ring."""
@@ -296,6 +435,57 @@ class Executive:
         if made:
             self._effects.extend(made)
 
+    # ------------------------------------------------------------- configuration at run time
+
+    def read_configuration(self, done: Callable[[Findings], None]) -> None:
+        """For services: see services.base.Context."""
+        self._reading += 1
+        self._readings[self._reading] = done
+        self.emit(ReadConfiguration(self._reading))
+
+    def configuration_read(self, serial: int, findings: Findings, now: float) -> None:
+        """What came of effect ReadConfiguration."""
+        self.now = now
+        self._readings.pop(serial)(findings)
+        self._ask_for_token()
+
+    def reconfigure(self, new: Reconfiguration) -> None:
+        """For services: see services.base.Context."""
+        old, self.options = self.options, replace(new.options, votequorum=self.options.votequorum)
+        self.map.set("config.totemconfig_reload_in_progress", u8(1))
+        self.map.set("config.reload_in_progress", u8(1))
+        take_over(self.map, new.keys)
+        self._take_settings(new.settings)
+        for service in self.services.values():
+            service.reconfigured(old, self.options)
+        self.map.set("config.reload_status", i32(CsError.OK))
+        self.map.set("config.totemconfig_reload_in_progress", u8(0))
+        self.map.set("config.reload_in_progress", u8(0))
+        self.emit(Reconfigured(new.world))
+
+    def change_settings(self, settings: Settings, now: float) -> None:
+        """Keys of totem. in the map were changed by a program."""
+        self.now = now
+        self._take_settings(settings)
+
+    def _take_settings(self, settings: Settings) -> None:
+        self.totem.reconfigure(settings, self.now)
+        self.visit = settings.max_messages
+        self._admission = ADMISSION_VISITS * settings.max_messages
+        self._intake = Intake(GROUP_SERVICES, self._admission, EXECUTIVE_OVERHEAD)
+
+    def _force_gather(self) -> None:
+        self.emit(Log("MAIN", LOG_ERR, "Forcing into GATHER state"))
+        self.totem.force_gather(self.now)
+
+    def _totem_key_changed(self, change: Change) -> None:
+        if not self.map.number("config.reload_in_progress"):
+            self.emit(TotemKeysChanged())
+
+    def _logging_key_changed(self, change: Change) -> None:
+        if not self.map.number("config.reload_in_progress"):
+            self.emit(LoggingKeysChanged())
+
     # ------------------------------------------------------------- clients
 
     def client_admit(self, service: str, pid: int, uid: int, gid: int) -> int:
@@ -304,8 +494,7 @@ class Executive:
             return errno.EAGAIN
         if service not in self._by_socket:
             return errno.ENOSYS
-        options = self._options
-        if uid == 0 or gid == 0 or uid in options.uids or gid in options.gids:
+        if uid == 0 or gid == 0 or runtime_keys.is_admitted(self.map, uid, gid):
             return 0
         key = f"denied {uid}:{gid}"
         if self._complaints.allow(key, self.now) is not None:
@@ -314,7 +503,8 @@ class Executive:
                     "MAIN",
                     LOG_ERR,
                     f"Denied connection attempt from {uid}:{gid} (process {pid}, service {service})."
-                    f" To allow it, add `uidgid {{ uid: {uid} }}` to corosync.conf or a file in uidgid.d.",
+                    f" To allow it, add `uidgid {{ uid: {uid} }}` to corosync.conf or a file in uidgid.d and"
+                    f" reload; until the next start `corosync-cmapctl -s uidgid.uid.{uid} u8 1` does.",
                 )
             )
         return errno.EACCES
@@ -325,12 +515,14 @@ class Executive:
         engine = self._by_socket[service]
         self._clients[client_id] = (client, engine)
         engine.connected(client)
+        self.statistics.connection_changed(client_id, TrackEvent.ADD)
 
     def client_closed(self, client_id: int, now: float) -> None:
         """A client has gone."""
         self.now = now
         client, engine = self._clients.pop(client_id)
         engine.disconnected(client)
+        self.statistics.connection_changed(client_id, TrackEvent.DELETE)
         self._ask_for_token()
 
     def client_requests(self, client_id: int, messages: list[bytes], first: int, now: float) -> int:
@@ -354,7 +546,11 @@ class Executive:
 
     def take_multicasts(self, head: bytes, messages: list[bytes], first: int) -> int:
         """The ordinary ones in front, as far as there is room by the rules of `has_room_for`."""
-        return 0 if self.sync.running else self._intake.take(self.totem, head, messages, first)
+        if self.sync.running:
+            return 0
+        taken = self._intake.take(self.totem, head, messages, first)
+        self._traffic.sent[CPG_MCAST_ID] += taken
+        return taken
 
     def has_room_for(self, service: str, message: bytes) -> bool:
         """May this request be handed in now?  Otherwise it waits in the client's ring, nothing is lost.
@@ -435,6 +631,7 @@ class Executive:
 
     def configuration(self, change: Configuration) -> None:
         """A configuration change in total order."""
+        self._member_keys.changed(change.left, change.joined)
         self.sync.configuration(change)
 
     def token_passed(self) -> None:
@@ -460,10 +657,18 @@ class Executive:
         if entry is None or len(message) < entry.size:
             self.anomaly(nodeid, f"message {function} of service {service} with {len(message)} bytes")
             return
+        self._traffic.received[ident] += 1
         try:
             entry.handler(nodeid, message)
         except (AnomalyError, BadMessageError, ShortBufferError) as error:
             self.anomaly(nodeid, f"message {function} of service {service}: {error}")
+
+    def multicast(self, parts: Sequence[bytes], *, safe: bool) -> bool:
+        """For services: see services.base.Context."""
+        if not self.totem.submit(GROUP_SERVICES, parts, safe=safe):
+            return False
+        self._traffic.sent[EXEC_HEADER.unpack(parts[0]).id] += 1
+        return True
 
     # ------------------------------------------------------------- surroundings of Sync
 
@@ -483,12 +688,15 @@ class Executive:
             service.synchronised()
         self._ask_for_token()
         self.emit(Log("MAIN", LOG_NOTICE, "Completed service synchronization, ready to provide service."))
+        self.emit(Log("TOTEM", LOG_NOTICE, self.totem.explain_change()))
 
     def anomaly(self, nodeid: int, text: str) -> None:
         """A node sent something that cannot be used: logged once per node and interval."""
         if self._complaints.allow(f"node {nodeid}", self.now) is not None:
             self.emit(Log("MAIN", LOG_WARNING, f"Dropped from node {nodeid}: {text}"))
 
+
+CPG_MCAST_ID = exec_id(Cpg.id, MCAST)
 
 EXECUTIVE_OVERHEAD = 256
 """Bytes that an executive message may be longer than the request it comes from."""

@@ -38,5 +38,47 @@ QUEUE_CRITICAL_PERCENT: Final = 75
 QUEUE_RELAXED_PERCENT: Final = 70
 """... and below which they may go on."""
 
+SERVICE_TIMERS_MAX: Final = 1024
+"""Timers of all services together, cancelled ones that still wait included."""
+
+VOTES_UNSENT_MAX: Final = 64
+"""votequorum's messages that wait for room in the send queue; more are refused or dropped."""
+
 LOG_INTERVAL: Final = 10.0
 """Seconds between two log lines about the same fault of the same node or client."""
+
+MAP_BYTES_MAX: Final = 64 * 1024 * 1024
+"""Bytes of the configuration map, from which on programs may add nothing."""
+
+CMAP_ITERATIONS_PER_CLIENT_MAX: Final = 256
+"""Iterations that one cmap client may have open."""
+
+CMAP_TRACKS_PER_CLIENT_MAX: Final = 256
+"""Tracks that one cmap client may have ..."""
+
+CMAP_TRACKS_MAX: Final = 8192
+"""... and all together: a change may have to be told to every one of them."""
+
+STATS_INTERVAL: Final = 1.5
+"""Seconds between two looks at the statistics that somebody tracks."""
+
+STATS_CACHE: Final = 0.02
+"""Seconds for which statistics are not asked for again: who reads one usually reads them all."""
+
+RELOAD_REQUESTS_MAX: Final = 64
+"""Clients that wait for a reload of the configuration to begin; more are told to try again."""
+
+RELOAD_CHECK_TIMEOUT: Final = 15.0
+"""Seconds that the other nodes have to check their configuration files before nothing is reloaded."""
+
+RELOAD_ERRORS_LOGGED_MAX: Final = 100
+"""Errors of a broken configuration file that are logged one by one; all are counted."""
+
+RELOAD_OUTBOX_MAX: Final = 64
+"""Messages about checks of the configuration that wait for room in the send queue."""
+
+CFG_OUTBOX_MAX: Final = 16
+"""Orders to nodes that wait for room in the send queue; more are dropped."""
+
+WATCHED_RESOURCES_MAX: Final = 256
+"""Resources that the watchdog service looks at, each with a timer."""

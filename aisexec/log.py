@@ -11,8 +11,9 @@ import os
 import socket
 import sys
 import time
+from collections import deque
 from collections.abc import Callable, Mapping
-from typing import NamedTuple
+from typing import Final, NamedTuple, Protocol
 
 from aisexec.config.model import Destinations, Logging
 from aisexec.exit_codes import ExitCode
@@ -35,6 +36,17 @@ FACILITIES = {
     "uucp": 8, "cron": 9, "authpriv": 10, "ftp": 11,
     **{f"local{n}": 16 + n for n in range(8)},
 }  # fmt: skip
+
+
+EARLY_RECORDS_MAX: Final = 256
+"""Lines kept for the flight recorder until it is there."""
+
+
+class Recorder(Protocol):
+    """Takes every line, whatever the outputs take."""
+
+    def record(self, subsystem: str, priority: int, text: str, when: int | None = None) -> None:
+        """when: nanoseconds since the epoch, now unless given.  Neither raises nor waits."""
 
 
 class LogError(Exception):
@@ -95,6 +107,8 @@ class Logger:
         self._threaded = False
         self._second = -1
         self._second_text = ""
+        self._recorder: Recorder | None = None
+        self._early: deque[tuple[str, int, str, int]] | None = deque(maxlen=EARLY_RECORDS_MAX)
         self.reconfigure(config)
 
     def reconfigure(self, config: Logging) -> None:
@@ -114,6 +128,10 @@ class Logger:
 
     def log(self, subsystem: str, priority: int, text: str, site: CallSite | None = None) -> None:
         """Log a line.  priority: 0 emergency to 7 debug, 8 trace.  subsystem: TOTEM, CPG, MAIN, ..."""
+        if self._recorder is not None:
+            self._recorder.record(subsystem, priority, text)
+        elif self._early is not None:
+            self._early.append((subsystem, priority, text, time.time_ns()))
         route = self._routes.get(subsystem) or self._route(subsystem)
         if priority > route.threshold:
             return
@@ -138,19 +156,33 @@ class Logger:
         """Would a line be written anywhere?  For callers whose text is costly to make."""
         return priority <= (self._routes.get(subsystem) or self._route(subsystem)).threshold
 
+    def record_with(self, recorder: Recorder | None) -> None:
+        """Hand every line to a flight recorder too, also those that were logged before; None: to nobody."""
+        self._recorder = recorder
+        early, self._early = self._early, None
+        if recorder is not None:
+            for line in early or ():
+                recorder.record(*line)
+
     def start_thread(self) -> None:
         """Let threads write the files from now on; call it when the process will not fork any more."""
         self._threaded = True
         for file in self._files.values():
             file.start_thread()
 
-    def reopen(self) -> None:
-        """Open the log files anew after rotation; one that cannot be opened is written on as it was."""
+    def reopen(self) -> bool:
+        """Open the log files anew after rotation; one that cannot be opened is written on as it was.
+
+        False when there was such a one.
+        """
+        opened = True
         for path, file in self._files.items():
             try:
                 file.reopen()
             except OSError as error:
+                opened = False
                 self.log("MAIN", WARNING, f"Unable to reopen log file {path}: {error.strerror}")
+        return opened
 
     @property
     def lost(self) -> Mapping[str, int]:

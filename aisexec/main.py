@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import argparse
+import os
 import signal
 import sys
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from importlib.metadata import PackageNotFoundError, version
 from typing import NoReturn, Protocol
 
 import gevent
 
-from aisexec.config import Effective, Loaded, check_report, effective, explain, load, this_machine
+from aisexec.blackbox import Blackbox
+from aisexec.config import Effective, Loaded, Quorum, check_report, effective, explain, load, this_machine
+from aisexec.config.keys import configuration_keys
 from aisexec.daemon import DaemonError, Startup, go_to_background
 from aisexec.driver import Driver
 from aisexec.executive import Buffers, Executive, ExecutiveOptions
@@ -19,12 +23,15 @@ from aisexec.exit_codes import ExitCode
 from aisexec.garbage import Garbage
 from aisexec.lock import LockError, NodeLock
 from aisexec.log import LogError, Logger
+from aisexec.machine import LocalMachine
 from aisexec.net.base import NetError, NetworkSettings, Security
 from aisexec.net.interfaces import interface_addresses
 from aisexec.net.transports import create_transport
 from aisexec.realtime import Scheduling, apply_scheduling, lock_memory, parse_priority, raise_open_files
+from aisexec.reload import InForce, Reloader
 from aisexec.sampling import Sampler
-from aisexec.state import RingIdFile, StateError, enter_state_directory
+from aisexec.services.votequorum_state import DeviceOptions, QuorumOptions, TieBreaker
+from aisexec.state import ExpectedVotesFile, RingIdFile, StateError, enter_state_directory
 from aisexec.systemd import Notifier
 from aisexec.totem.types import LOG_ERR, LOG_NOTICE, LOG_WARNING
 from ipc.sweep import sweep
@@ -37,7 +44,8 @@ EPILOG = """\
 Environment: COROSYNC_MAIN_CONFIG_FILE names the configuration file where -c does not;
 COROSYNC_TOTEM_AUTHKEY_FILE the key file where the configuration does not.
 Signals: SIGTERM, SIGINT and SIGQUIT leave the ring and end; SIGHUP opens the log file anew;
-SIGUSR2 logs all counters; SIGUSR1 turns profiling on and off (aisexec-bench --profile).
+SIGUSR2 logs all counters and keeps the flight recording (corosync-blackbox); SIGUSR1 turns profiling on
+and off (aisexec-bench --profile).
 Exit status: 0 ended as asked; 8 configuration wrong; 15 ring cannot be started; 16 state directory
 missing; 18 already running; others as corosync's."""
 
@@ -144,8 +152,10 @@ def _run(loaded: Loaded, config: Effective, scheduling: Scheduling, startup: Sta
     log_main(LOG_NOTICE, f"aisexec {package_version()} starting up as node {config.network.nodeid}")
     for problem in loaded.warnings:
         log_main(LOG_WARNING, str(problem))
+    in_force = InForce(loaded, config, os.path.abspath(loaded.path))
     try:
-        return _serve(config, scheduling, startup, logger, log_main, log_totem)
+        with Blackbox(config.logging, logger) as blackbox:
+            return _serve(in_force, scheduling, startup, logger, log_main, log_totem, blackbox)
     except (DaemonError, LockError, NetError, StateError) as error:
         log_main(LOG_ERR, error.text)
         log_main(LOG_ERR, f"aisexec exiting with status {error.exit_code}")
@@ -159,25 +169,33 @@ Log = Callable[[int, str], None]
 
 
 def _serve(
-    config: Effective,
+    in_force: InForce,
     scheduling: Scheduling,
     startup: Startup,
     logger: Logger,
     log_main: Log,
     log_totem: Log,
+    blackbox: Blackbox,
 ) -> int:
+    config = in_force.config
     state_dir = enter_state_directory(config.system.state_dir)
     lock = NodeLock(state_dir)
     lock.acquire()
+    blackbox.open(state_dir)
     raise_open_files(log_main)
     sweep(log_main)
     ring_id_file = RingIdFile(state_dir, config.network.nodeid)
     ring_seq = ring_id_file.load()
+    expected_votes_file = ExpectedVotesFile(state_dir)
+    tracked_votes = expected_votes_file.load() if config.quorum.expected_votes_tracking else 0
+    keys = configuration_keys(in_force.loaded, config)
+    options = replace(executive_options(config, tracked_votes), keys=keys)
     transport = create_transport(network_settings(config), log_totem)
 
     def make_executive(buffers: Buffers) -> Executive:
-        return Executive(config.totem, config.network.nodeid, ring_seq, executive_options(config), buffers)
+        return Executive(config.totem, config.network.nodeid, ring_seq, options, buffers, machine)
 
+    machine = LocalMachine()
     notifier = Notifier()
     garbage = Garbage()
     driver = Driver(
@@ -188,11 +206,15 @@ def _serve(
         on_membership=notifier.status,
         sysv=config.system.ipc_semaphores == "sysv",
         garbage=garbage,
+        configuration=Reloader(in_force, executive_options, transport, logger),
+        reopen_logs=logger.reopen,
+        store_expected_votes=expected_votes_file.store,
     )
     apply_scheduling(scheduling, log_main)
     lock_memory(log_main)
     logger.start_thread()
-    watchers = _watch_signals(driver, logger)
+    blackbox.watch(driver.map, lambda: _log_counters(driver, logger))
+    watchers = _watch_signals(driver, logger, blackbox)
     try:
         driver.start()
     except OSError as error:
@@ -204,6 +226,11 @@ def _serve(
     notifier.stopping("left the ring")
     for watcher in watchers:
         watcher.stop()
+    if driver.exit_code:
+        blackbox.dump()
+    else:
+        machine.close_watchdog(log_main)
+    blackbox.close()
     lock.release()
     log_main(LOG_NOTICE, "aisexec exiting normally" if not driver.exit_code else "aisexec exiting")
     return driver.exit_code
@@ -216,7 +243,7 @@ class SignalWatcher(Protocol):
     def stop(self) -> None: ...
 
 
-def _watch_signals(driver: Driver, logger: Logger) -> list[SignalWatcher]:
+def _watch_signals(driver: Driver, logger: Logger, blackbox: Blackbox) -> list[SignalWatcher]:
     def stop(number: signal.Signals) -> None:
         driver.shut_down(f"Node was shut down by a signal ({number.name})")
 
@@ -228,12 +255,17 @@ def _watch_signals(driver: Driver, logger: Logger) -> list[SignalWatcher]:
     watchers.append(loop.signal(signal.SIGHUP))
     watchers[-1].start(logger.reopen)
     watchers.append(loop.signal(signal.SIGUSR2))
-    watchers[-1].start(_log_counters, driver, logger)
+    watchers[-1].start(_dump_state, driver, logger, blackbox)
     sampler = Sampler(lambda text: logger.log("MAIN", LOG_NOTICE, text))
     watchers.append(loop.signal(signal.SIGUSR1))
     watchers[-1].start(sampler.toggle)
     signal.signal(signal.SIGPIPE, signal.SIG_IGN)
     return watchers
+
+
+def _dump_state(driver: Driver, logger: Logger, blackbox: Blackbox) -> None:
+    _log_counters(driver, logger)
+    blackbox.dump()
 
 
 def _log_counters(driver: Driver, logger: Logger) -> None:
@@ -266,18 +298,36 @@ def network_settings(config: Effective) -> NetworkSettings:
     )
 
 
-def executive_options(config: Effective) -> ExecutiveOptions:
+def executive_options(config: Effective, tracked_votes: int = 0) -> ExecutiveOptions:
     """What the services need."""
-    quorum = config.quorum
     return ExecutiveOptions(
-        votequorum=quorum.provider == "corosync_votequorum",
-        expected_votes=quorum.expected_votes,
-        votes=quorum.votes,
-        two_node=quorum.two_node,
-        wait_for_all=quorum.wait_for_all,
+        votequorum=config.quorum.provider == "corosync_votequorum",
+        quorum=quorum_options(config.quorum, tracked_votes),
         config_version=config.config_version,
         uids=config.uids,
         gids=config.gids,
+        addresses=config.network.members,
+    )
+
+
+def quorum_options(quorum: Quorum, tracked_votes: int = 0) -> QuorumOptions:
+    """What votequorum needs; tracked_votes: the most that was ever expected."""
+    device = quorum.device
+    return QuorumOptions(
+        votes=quorum.votes,
+        expected_votes=quorum.expected_votes,
+        two_node=quorum.two_node,
+        wait_for_all=quorum.wait_for_all,
+        wait_for_all_follows_two_node=quorum.wait_for_all_follows_two_node,
+        last_man_standing=quorum.last_man_standing,
+        last_man_standing_window=quorum.last_man_standing_window,
+        tie_breaker=TieBreaker[quorum.auto_tie_breaker.upper()],
+        configured_tie_breaker=TieBreaker[quorum.configured_tie_breaker.upper()],
+        tie_breaker_nodes=quorum.auto_tie_breaker_nodes,
+        allow_downscale=quorum.allow_downscale,
+        expected_votes_tracking=quorum.expected_votes_tracking,
+        tracked_votes=tracked_votes,
+        device=None if device is None else DeviceOptions(device.votes, device.timeout, device.sync_timeout),
     )
 
 

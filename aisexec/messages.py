@@ -84,6 +84,10 @@ class Barrier(NamedTuple):
 
 
 SERVICE_BUILD = Layout(ServiceBuild, align=8)
+
+COMPANION: Final = (0x58534941, 1)
+"""Ends the array of a service list, behind all entries, where corosync has zeros and never looks: the
+sender is one of us ("AISX"), and what it can do: 1, check its configuration file before a reload."""
 BARRIER = Layout(Barrier, align=8)
 
 # cmap, service 0.
@@ -121,7 +125,41 @@ class CfgKillNode(NamedTuple):
     reason: Annotated[Name, Nested(NAME)]
 
 
+class CfgReloadConfig(NamedTuple):
+    """All nodes read their configuration files."""
+
+    header: Annotated[ExecHeader, Nested(EXEC_HEADER)]
+    source: Annotated[Source, Nested(SOURCE)]
+
+
 CFG_KILL_NODE = Layout(CfgKillNode, align=8)
+CFG_RELOAD_CONFIG = Layout(CfgReloadConfig, align=8)
+
+# Checking configuration files before a reload, service 16 (ours; corosync drops it unread).
+
+RELOAD_TEXT_MAX: Final = 1024
+"""Bytes of what a node says about its broken configuration file."""
+
+
+class ReloadCheck(NamedTuple):
+    """The sender's `round`: check your file and say what came of it."""
+
+    header: Annotated[ExecHeader, Nested(EXEC_HEADER)]
+    round: U64
+
+
+class ReloadVerdict(NamedTuple):
+    """The file is good when there are no errors; `text` says what the first ones are."""
+
+    header: Annotated[ExecHeader, Nested(EXEC_HEADER)]
+    requester: U32
+    round: U64
+    errors: U32
+    text: Annotated[bytes, Chars(RELOAD_TEXT_MAX)]
+
+
+RELOAD_CHECK = Layout(ReloadCheck, align=8)
+RELOAD_VERDICT = Layout(ReloadVerdict, align=8)
 
 # cpg, service 2.
 
@@ -187,6 +225,19 @@ CPG_MCAST = Layout(CpgMcast, align=8)
 CPG_DOWNLIST = Layout(CpgDownlist, align=8)
 CPG_PARTIAL_MCAST = Layout(CpgPartialMcast, align=8)
 
+# pload, service 4.
+
+
+class PloadStart(NamedTuple):
+    """Every node sends so many messages of so many bytes.  corosync leaves the header's size to chance."""
+
+    header: Annotated[ExecHeader, Nested(EXEC_HEADER)]
+    msg_count: U32
+    msg_size: U32
+
+
+PLOAD_START = Layout(PloadStart, align=1, pad_to=8)
+
 # votequorum, service 5: packed, but their sizes are rounded up to 8.
 
 
@@ -209,10 +260,29 @@ class VoteReconfigure(NamedTuple):
     param: U8
 
 
+class VoteQdeviceReg(NamedTuple):
+    """A quorum device registers (1) or unregisters (0) at the sender; the name ends with a NUL."""
+
+    header: Annotated[ExecHeader, Nested(EXEC_HEADER)]
+    operation: U32
+    name: Annotated[bytes, Chars(255)]
+
+
+class VoteQdeviceReconfigure(NamedTuple):
+    """A quorum device is called otherwise."""
+
+    header: Annotated[ExecHeader, Nested(EXEC_HEADER)]
+    oldname: Annotated[bytes, Chars(255)]
+    newname: Annotated[bytes, Chars(255)]
+
+
 VOTE_NODE_INFO = Layout(VoteNodeInfo, align=1, pad_to=8)
 VOTE_RECONFIGURE = Layout(VoteReconfigure, align=1, pad_to=8)
+VOTE_QDEVICE_REG = Layout(VoteQdeviceReg, align=1, pad_to=8)
+VOTE_QDEVICE_RECONFIGURE = Layout(VoteQdeviceReconfigure, align=1, pad_to=8)
 
 assert (SERVICE_BUILD.size, BARRIER.size, CMAP_MCAST.size, CMAP_ITEM.size) == (552, 32, 48, 280)
 assert (CFG_KILL_NODE.size, CPG_PROC.size, CPG_MCAST.size, CPG_PARTIAL_MCAST.size) == (288, 168, 184, 200)
 assert (CPG_JOINLIST_HEAD.size, CPG_JOINLIST_ENTRY.size, CPG_DOWNLIST.size) == (24, 144, 1568)
 assert (VOTE_NODE_INFO.size, VOTE_RECONFIGURE.size) == (32, 32)
+assert (VOTE_QDEVICE_REG.size, VOTE_QDEVICE_RECONFIGURE.size) == (280, 528)

@@ -1,4 +1,5 @@
-"""The ring id on stable storage: ``<state_dir>/ringid_<nodeid>``, eight bytes, as corosync keeps it.
+"""Stable storage, as corosync keeps it: the ring id, ``<state_dir>/ringid_<nodeid>``, eight bytes, and
+the most votes ever expected, ``<state_dir>/ev_tracking``, four bytes.
 
 A ring sequence number that went backwards makes the others ignore our JOINs as stale, and lets
 frames of a former ring match a new one (Amir 1995, section 5: stable storage of the ring sequence
@@ -18,6 +19,7 @@ RING_SEQ_MAX: Final = 2**63 - 1
 """A larger number can only be a damaged file; no ring ever gets that far in steps of four."""
 
 _SEQ = struct.Struct("=Q")  # host order, so that corosync and we can take over from each other
+_VOTES = struct.Struct("=I")
 _MODE: Final = 0o600
 _FLAGS: Final = os.O_CLOEXEC | os.O_NONBLOCK
 """A pipe in the file's place must not make the start hang."""
@@ -99,20 +101,65 @@ class RingIdFile:
         return None
 
     def _read(self) -> bytes:
-        try:
-            fd = os.open(self.path, os.O_RDONLY | _FLAGS)
-        except FileNotFoundError:
-            return b""
-        try:
-            return os.read(fd, _SEQ.size)
-        finally:
-            os.close(fd)
+        return _read(self.path, _SEQ.size)
 
     def _write(self, seq: int) -> None:
-        fd = os.open(self.path, os.O_WRONLY | os.O_CREAT | _FLAGS, _MODE)
+        _write(self.path, _SEQ.pack(seq))
+
+
+class ExpectedVotesFile:
+    """The most votes that were ever expected here (quorum.expected_votes_tracking, votequorum(5)).
+
+    Written over in place, without fsync, as the ring id is.
+    """
+
+    def __init__(self, state_dir: str) -> None:
+        self.path = os.path.join(state_dir, "ev_tracking")
+
+    def load(self) -> int:
+        """The stored number; 0, and the file is created, when it is missing or short.
+
+        Raises StateError when the file can be neither read nor created.
+        """
         try:
-            written = os.pwrite(fd, _SEQ.pack(seq), 0)
-        finally:
-            os.close(fd)
-        if written != _SEQ.size:
-            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            content = _read(self.path, _VOTES.size)
+            if len(content) < _VOTES.size:
+                _write(self.path, _VOTES.pack(0))
+                return 0
+        except OSError as error:
+            raise StateError(
+                f"Unable to load ev_tracking file '{self.path}': {_reason(error)}. The directory must exist"
+                " and be writable, and its disk must not be full.",
+                ExitCode.SERVICE_ENGINE_INIT,
+            ) from None
+        votes: int = _VOTES.unpack_from(content)[0]
+        return votes
+
+    def store(self, votes: int) -> str | None:
+        """Write the number.  Returns None, or what went wrong, ready for the log; the node can go on."""
+        try:
+            _write(self.path, _VOTES.pack(votes))
+        except OSError as error:
+            return f"Unable to update ev_tracking_barrier {votes} on disk ({self.path}): {_reason(error)}."
+        return None
+
+
+def _read(path: str, size: int) -> bytes:
+    try:
+        fd = os.open(path, os.O_RDONLY | _FLAGS)
+    except FileNotFoundError:
+        return b""
+    try:
+        return os.read(fd, size)
+    finally:
+        os.close(fd)
+
+
+def _write(path: str, content: bytes) -> None:
+    fd = os.open(path, os.O_WRONLY | os.O_CREAT | _FLAGS, _MODE)
+    try:
+        written = os.pwrite(fd, content, 0)
+    finally:
+        os.close(fd)
+    if written != len(content):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))

@@ -15,6 +15,7 @@ from typing import Protocol
 from aisexec.limits import SERVICES_COUNT_MAX, SYNC_SERVICES_MAX
 from aisexec.messages import (
     BARRIER,
+    COMPANION,
     EXEC_HEADER,
     SERVICE_BUILD,
     Barrier,
@@ -58,6 +59,8 @@ class Sync:
         self._own = {service.id: service for service in sorted(services, key=lambda s: s.id) if service.syncs}
         assert all(0 <= number < SERVICES_COUNT_MAX for number in self._own)
         self.running = True
+        self.companions: frozenset[int] = frozenset()
+        """Members of the last service lists that are executives of our kind, not corosync."""
         self._state = State.IDLE
         self._ring_id: RingId | None = None
         self._members: tuple[int, ...] = ()
@@ -97,6 +100,7 @@ class Sync:
         self._ring_id = change.ring_id
         self._members = change.members
         self._received = set()
+        self.companions = frozenset()
         self._order = list(self._own)
         self._state = State.BUILDING
         self._in_step -= self._ever_in_step
@@ -140,6 +144,8 @@ class Sync:
                 self._out.anomaly(nodeid, f"service {number} in a service list, limit {SERVICES_COUNT_MAX}")
             elif number not in self._order:
                 self._order.append(number)
+        if build.service_list[-len(COMPANION) :] == COMPANION:
+            self.companions |= {nodeid}
         if self._all_received(nodeid):
             self._order.sort()
             self._start(0)
@@ -191,7 +197,8 @@ class Sync:
         assert self._ring_id is not None
         numbers = tuple(self._own)
         header = ExecHeader(SyncMessage.SERVICE_BUILD, SERVICE_BUILD.size)
-        build = ServiceBuild(header, self._ring_id, len(numbers), numbers)
+        unused = (0,) * (SYNC_SERVICES_MAX - len(numbers) - len(COMPANION))
+        build = ServiceBuild(header, self._ring_id, len(numbers), (*numbers, *unused, *COMPANION))
         return self._out.multicast_sync(SERVICE_BUILD.pack(build))
 
     def _process(self) -> bool:

@@ -200,10 +200,12 @@ class Acceptor:
         who = f"{handshake.service} client ({_sender(creds)})"
         cause = Refusal.HANDLER
         if refusal == errno.EACCES:
-            self._complain(
+            # The handler has said what to do about it.
+            self._log.limited(
                 "denied",
+                DEBUG,
                 f"Denied connection attempt from {creds.uid}:{creds.gid} (service {handshake.service}, "
-                f"{_sender(creds)}); to allow it write in corosync.conf: uidgid {{ uid: {creds.uid} }}",
+                f"{_sender(creds)})",
             )
         elif refusal == 0 and size > MESSAGE_SIZE_MAX:
             refusal, cause = errno.EMSGSIZE, Refusal.SIZE

@@ -128,7 +128,8 @@ class Server:
         self.waits_for_poll = False
         """See `wait_for_poll`."""
         self._unsettled: dict[int, Connection] = {}
-        self._queued_bytes = 0
+        self.queued_bytes = 0
+        """Of events and responses of all clients that wait for room in a ring."""
         self._retry_after = EVENT_RETRY_MIN
         self._flush_scheduled = False
         self.flush_follows = False
@@ -359,7 +360,7 @@ class Server:
 
     def has_queue(self, conn: Connection, size: int) -> None:
         """`size` more bytes of this connection wait for room in a ring."""
-        self._queued_bytes += size
+        self.queued_bytes += size
         if conn.id not in self._waiting and conn.doomed is None:
             self._waiting[conn.id] = conn
             assert self._space is not None
@@ -367,14 +368,14 @@ class Server:
             self._space.register(conn.fd, select.EPOLLOUT | select.EPOLLET)
             self._retry_after = EVENT_RETRY_MIN
             self.after("retry", self._retry_after, self._retry_all)
-        if self._queued_bytes > QUEUES_TOTAL_BYTES_MAX:
+        if self.queued_bytes > QUEUES_TOTAL_BYTES_MAX:
             worst = max(self._waiting.values(), key=lambda c: c.waiting_bytes)
-            worst.close(f"{self._queued_bytes} bytes wait for all clients, most for this one", CutOff.ALL)
+            worst.close(f"{self.queued_bytes} bytes wait for all clients, most for this one", CutOff.ALL)
             worst.drop_queues()
 
     def shrank_queue(self, size: int) -> None:
         """`size` bytes less wait."""
-        self._queued_bytes -= size
+        self.queued_bytes -= size
 
     def _schedule_flush(self) -> None:
         if not (self._in_turn or self.flush_follows or self._flush_scheduled):
@@ -474,7 +475,8 @@ class Server:
 
     def _put_off(self, conn: Connection) -> None:
         """Its requests wait for room, or do so no more.  Nothing wakes us meanwhile if we are polled."""
-        if self.waits_for_poll:
+        # One that was blocked while it waited is not read, and has to be again before it is unblocked.
+        if self.waits_for_poll and (conn.stopped or conn.interest & select.EPOLLIN):
             self._unsettled[conn.id] = conn
         else:
             self._set_interest(conn)

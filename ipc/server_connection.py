@@ -125,6 +125,8 @@ class Connection:
         """Answer a synchronous request: exactly one answer a request, no longer than its C struct."""
         if self.doomed is not None:
             return
+        if self.owed:
+            self.announce()  # with the answer the program finds the events that were sent before it
         try:
             if not self._responses and self._response_ring.write(message):
                 self.stats.responses += 1

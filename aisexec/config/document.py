@@ -41,12 +41,13 @@ def _lines() -> Iterator[str]:
 
 
 def _row(info: KeyInfo) -> str:
-    default = "required" if info.required else _default(info)
-    doc = (info.doc or _same_elsewhere(info.key)).replace("|", "\\|")
+    default = "required" if info.required else default_of(info)
+    doc = (info.doc or same_elsewhere(info.key)).replace("|", "\\|")
     return f"| `{info.key}` | {_kind(info)} | {default} | {_CHANGE[info.change]} | {doc} |"
 
 
-def _same_elsewhere(key: str) -> str:
+def same_elsewhere(key: str) -> str:
+    """For a key that has no words of its own: where the same key has."""
     home = next((info.section for info in keys() if info.key == key and info.doc), None)
     return f"As in section {home}." if home else ""
 
@@ -58,7 +59,8 @@ def _kind(info: KeyInfo) -> str:
     return text.get(info.kind, f"number, {info.unit}" if info.unit else "number")
 
 
-def _default(info: KeyInfo) -> str:
+def default_of(info: KeyInfo) -> str:
+    """As it would be written; empty where there is none, or none that is always the same."""
     if info.default is None:
         return ""
     return "info" if info.kind == "priority" else str(info.default)

@@ -39,6 +39,8 @@ def derive_logging(root: Values, machine: Machine, problems: Problems) -> Loggin
         timestamp=section.value("timestamp"),
         fileline=section.value("fileline") == "on",
         function_name=section.value("function_name") == "on",
+        blackbox=section.value("blackbox") == "on",
+        blackbox_size=section.value("blackbox_size"),
     )
 
 

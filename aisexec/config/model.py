@@ -77,10 +77,14 @@ class Quorum:
     """Votes of every node by nodeid."""
     two_node: bool = False
     wait_for_all: bool = False
+    wait_for_all_follows_two_node: bool = False
+    """It is not written down."""
     last_man_standing: bool = False
     last_man_standing_window: int = 10000
     """Milliseconds."""
     auto_tie_breaker: Literal["none", "lowest", "highest", "list"] = "none"
+    configured_tie_breaker: Literal["none", "lowest", "highest", "list"] = "none"
+    """As written: with an odd number of votes and no wait_for_all it is not in force."""
     auto_tie_breaker_nodes: tuple[int, ...] = ()
     allow_downscale: bool = False
     expected_votes_tracking: bool = False
@@ -111,6 +115,9 @@ class Logging:
     timestamp: Literal["off", "on", "hires"] = "hires"
     fileline: bool = False
     function_name: bool = False
+    blackbox: bool = True
+    blackbox_size: int = 1024 * 1024
+    """Bytes of the flight recorder's ring."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -30,6 +30,8 @@ def derive_quorum(
     device = _device(section, nodes, problems)
     _check_device(section, device, problems)
     two_node = bool(section.value("two_node"))
+    follows = section.value("wait_for_all") is None
+    wait_for_all = two_node if follows else bool(section.value("wait_for_all"))
     breaker, breaker_nodes = _tie_breaker(section, nodes, problems)
     if two_node and breaker != "none":
         problems.warning(
@@ -44,25 +46,26 @@ def derive_quorum(
             f"two_node is set but there are {len(nodes)} nodes in the nodelist",
             "it is disabled when they meet: remove it",
         )
-    wait_for_all = two_node if section.value("wait_for_all") is None else bool(section.value("wait_for_all"))
     counted = sum(node.votes for node in nodes)
+    tracking = bool(section.value("expected_votes_tracking") or section.value("allow_downscale"))
+    configured_breaker = breaker
     if breaker != "none" and counted % 2 and not wait_for_all:
         breaker = _odd_tie_breaker(section, problems)
     return Quorum(
         provider=section.value("provider"),
         votes=local.votes if local is not None else section.value("votes") or 1,
-        expected_votes=section.value("expected_votes") or counted + (device.votes if device else 0),
+        expected_votes=_expected_votes(section, counted, device, tracking),
         node_votes={node.nodeid: node.votes for node in nodes},
         two_node=two_node,
         wait_for_all=wait_for_all,
+        wait_for_all_follows_two_node=follows,
         last_man_standing=bool(section.value("last_man_standing")),
         last_man_standing_window=section.value("last_man_standing_window"),
         auto_tie_breaker=breaker,
-        auto_tie_breaker_nodes=breaker_nodes if breaker == "list" else (),
+        configured_tie_breaker=configured_breaker,
+        auto_tie_breaker_nodes=breaker_nodes if configured_breaker == "list" else (),
         allow_downscale=bool(section.value("allow_downscale")),
-        expected_votes_tracking=bool(
-            section.value("expected_votes_tracking") or section.value("allow_downscale")
-        ),
+        expected_votes_tracking=tracking,
         device=device,
     )
 
@@ -75,7 +78,13 @@ def check_expected_votes(root: Values, nodes: list[ResolvedNode], problems: Prob
     if section.value("provider") is None or not expected or not nodes or device.value("model"):
         return
     counted = sum(node.votes for node in nodes)
-    if expected != counted:
+    if section.value("expected_votes_tracking") or section.value("allow_downscale"):
+        problems.warning(
+            section.where_of("expected_votes"),
+            f"expected_votes {expected} is not used: with expected_votes_tracking the nodelist's votes count",
+            "remove it: the votes are counted",
+        )
+    elif expected != counted:
         problems.warning(
             section.where_of("expected_votes"),
             f"expected_votes {expected} overrides the {counted} votes of the nodelist",
@@ -104,6 +113,17 @@ def _device(section: Values, nodes: list[ResolvedNode], problems: Problems) -> Q
         device.value("sync_timeout"),
         bool(device.value("master_wins")),
     )
+
+
+def _expected_votes(section: Values, counted: int, device: QuorumDevice | None, tracking: bool) -> int:
+    """A device's votes are expected from the start only if they were not written but calculated.
+
+    With tracking the nodelist counts and not what is written, as in corosync.
+    """
+    written: int = section.value("expected_votes") or 0
+    if device is not None and section.one("device").value("votes") is None:
+        counted += device.votes
+    return counted or written if tracking else written or counted
 
 
 def _check_device(section: Values, device: QuorumDevice | None, problems: Problems) -> None:

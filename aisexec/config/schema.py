@@ -105,6 +105,16 @@ def keys() -> Iterator[KeyInfo]:
     yield from _keys_of(specification(), "")
 
 
+def section_docs() -> dict[str, str]:
+    """What the comment above each section of corosync.spec says, by dotted path."""
+    return {path: doc for path, doc, _ in _sections_of(specification(), "")}
+
+
+def open_sections() -> frozenset[str]:
+    """Dotted paths of the sections that take any further key."""
+    return frozenset(path for path, _, spec in _sections_of(specification(), "") if _is_open(spec))
+
+
 def validate(root: Section) -> tuple[Values, Problems]:
     """Check a parsed file against the schema; all errors are collected, values converted.
 
@@ -324,6 +334,22 @@ def _kind(check: str) -> tuple[str, tuple[str, ...], dict[str, str]]:
     return description
 
 
+def _comment(lines: list[str]) -> str:
+    return " ".join(line.strip().lstrip("# ") for line in lines).strip()
+
+
+def _is_open(spec: Any) -> bool:
+    return MANY_KEYS in (spec[MANY] if _repeated(spec) else spec).scalars
+
+
+def _sections_of(spec: Any, path: str) -> Iterator[tuple[str, str, Any]]:
+    for name in spec.sections:
+        inner = path if name == MANY else _dotted(path, name)
+        if name != MANY:
+            yield inner, _comment(spec.comments[name]), spec[name]
+        yield from _sections_of(spec[name], inner)
+
+
 def _keys_of(spec: Any, path: str) -> Iterator[KeyInfo]:
     for key in spec.scalars:
         if key == MANY_KEYS:
@@ -332,10 +358,9 @@ def _keys_of(spec: Any, path: str) -> Iterator[KeyInfo]:
         # configobj takes everything above the file's first key for the file's own comment.
         first = not path and key == spec.scalars[0]
         comment = spec.initial_comment[-1:] if first else spec.comments[key]
-        doc = " ".join(line.strip().lstrip("# ") for line in comment)
         yield KeyInfo(
             path, key, kind, options, _default(spec, key), "default" not in spec[key],
-            arguments.get("unit", ""), arguments.get("change", "start"), doc.strip(),
+            arguments.get("unit", ""), arguments.get("change", "start"), _comment(comment),
         )  # fmt: skip
     for name in spec.sections:
         if name == MANY:

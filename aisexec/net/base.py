@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import Literal, NamedTuple, Protocol
@@ -152,6 +152,9 @@ class Transport(Protocol):
 
     def failed(self, nodeid: int, number: int) -> None:
         """A frame could not be sent past us: `number` is the errno."""
+
+    def reconfigure(self, members: Mapping[int, str], *, block_unlisted_ips: bool) -> None:
+        """Go on with another nodelist; addresses of nodes in both lists are the same."""
 
     def check(self) -> LinkChange:
         """Look at the network interface and mend what its going away has broken."""

@@ -126,7 +126,8 @@ class Sealer:
         self._all_keys = keys
         self._keys = SessionKeys(keys, nodeid, self.session)
         self._counter = 0
-        self._peers = {member: _Peer() for member in members if member != nodeid}
+        self._peers: dict[int, _Peer] = {}
+        self.set_members(members)
         self._challenge_key = draw(CHALLENGE_SIZE)
         self._replies_limit = RateLimit(HANDSHAKE_INTERVAL)
         self._look_at = _LONG_AGO
@@ -135,6 +136,13 @@ class Sealer:
         self._proven = proven
         self._derivations = 0
         self._derivations_since = float("-inf")
+
+    def set_members(self, members: Iterable[int]) -> None:
+        """The nodelist has changed: sessions of nodes that stay are kept, those of the others forgotten."""
+        known = self._peers
+        self._peers = {
+            member: known.get(member) or _Peer() for member in members if member != self.nodeid
+        }
 
     # Sending.
 

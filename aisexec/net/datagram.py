@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 import socket
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Any, Final, NamedTuple
 
@@ -97,6 +98,8 @@ class DatagramTransport:
         self._link: Interface | None = None
         self._family = self._only_family()
         self._peers: dict[int, Peer] = {}
+        self._raw_addresses: dict[int, bytes] = {}
+        """Of the peers; changed in place, for `aisexec._turn` keeps it."""
         self._sockets: list[socket.socket] = []
         self._watchers: list[Any] = []
         self._on_ready: Callable[[], None] | None = None
@@ -180,12 +183,35 @@ class DatagramTransport:
         if not link.up:
             self._log(LOG_WARNING, f"Interface {link.name} is down; this node stays alone until it is up.")
         self._link = link
+        self._find_peers(link)
+        return self._open_sockets(link)
+
+    def _find_peers(self, link: Interface) -> None:
+        s = self.settings
         self._peers = {
             nodeid: Peer.at(f"node {nodeid}", sockaddr(address, s.port, link.number))
             for nodeid, address in s.members.items()
             if nodeid != s.nodeid
         }
-        return self._open_sockets(link)
+        self._raw_addresses.clear()
+        self._raw_addresses.update((nodeid, peer.raw) for nodeid, peer in self._peers.items())
+
+    def reconfigure(self, members: Mapping[int, str], *, block_unlisted_ips: bool) -> None:
+        """See Transport."""
+        before = self.settings.members
+        self.settings = replace(
+            self.settings, members=dict(members), block_unlisted_ips=block_unlisted_ips
+        )
+        for sources in self._sources.values():
+            sources.names.clear()  # who was accepted may not be any more
+        if self._sealing is not None:
+            self._sealing.reconfigure(self.settings)
+        if self._link is not None:
+            self._find_peers(self._link)
+        for nodeid in sorted(set(members) - set(before)):
+            self._log(LOG_NOTICE, f"Node {nodeid} at {members[nodeid]} has been added to the nodelist.")
+        for nodeid in sorted(set(before) - set(members)):
+            self._log(LOG_NOTICE, f"Node {nodeid} at {before[nodeid]} has been removed from the nodelist.")
 
     def _socket(self) -> socket.socket:
         made = datagram_socket(self._family)

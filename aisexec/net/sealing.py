@@ -51,6 +51,11 @@ class Sealing:
         again = ", with a new session: it has been started anew" if replaces else ""
         self._log(LOG_INFO, f"Node {nodeid} has our key{again}.")
 
+    def reconfigure(self, settings: NetworkSettings) -> None:
+        """Another nodelist; nodes in both go on with the sessions they have."""
+        self._settings = settings
+        self._sealer.set_members(settings.members)
+
     def seal(self, frames: Sequence[bytes], target: int = TO_ALL) -> list[bytes]:
         """The datagrams of a batch, for all nodes or for one."""
         seal, now = self._sealer.seal, self._clock()

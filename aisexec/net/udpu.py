@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import socket
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from aisexec.net.addresses import canonical, sockaddr
 from aisexec.net.base import Log, NetworkSettings, Plain, Received
@@ -28,7 +28,6 @@ class UdpuTransport(DatagramTransport):
     ) -> None:
         super().__init__(settings, log, clock)
         self._listed = frozenset(canonical(address) for address in settings.members.values())
-        self._accepts = self._is_listed if settings.block_unlisted_ips else None
         self._orders: dict[int, list[int]] = {}
 
     def _open_sockets(self, link: Interface) -> list[socket.socket]:
@@ -42,8 +41,14 @@ class UdpuTransport(DatagramTransport):
             self._log(LOG_NOTICE, f"adding new UDPU member {{{address}}}")
         return [self._sender]
 
+    def reconfigure(self, members: Mapping[int, str], *, block_unlisted_ips: bool) -> None:
+        """See Transport."""
+        self._listed = frozenset(canonical(address) for address in members.values())
+        self._orders.clear()
+        super().reconfigure(members, block_unlisted_ips=block_unlisted_ips)
+
     def _is_listed(self, sender: tuple[str, int]) -> bool:
-        if sender[0] in self._listed:
+        if sender[0] in self._listed or not self.settings.block_unlisted_ips:
             return True
         self.stats.rejected_unlisted += 1
         self._reports.report("unlisted", sender[0], LOG_WARNING, self._unlisted(sender[0]))
@@ -59,7 +64,7 @@ class UdpuTransport(DatagramTransport):
         """What came in, in order of arrival: messages and tokens share a path, as sent."""
         if not self._sockets:
             return []
-        frames = self._drain(self._sender, self._accepts)
+        frames = self._drain(self._sender, self._is_listed)
         return frames + self._take_own() if self._own_frames else frames
 
     def plain(self) -> Plain | None:
@@ -67,8 +72,8 @@ class UdpuTransport(DatagramTransport):
         if not self._sockets or self._sealing is not None or self._loss is not None:
             return None
         set_patience(self._sender, TURN_PATIENCE)
-        source = self._source(self._sender, self._accepts)
-        return Plain(source, {nodeid: peer.raw for nodeid, peer in self._peers.items()})
+        source = self._source(self._sender, self._is_listed)
+        return Plain(source, self._raw_addresses)
 
     def broadcast(self, frames: Sequence[bytes]) -> None:
         """Send to every other node of the nodelist, alive or not: that is how partitions meet again."""

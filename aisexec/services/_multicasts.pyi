@@ -12,6 +12,8 @@ class Multicasts(Sink):
     """Where events go; to be set to None when something else is said to a client."""
     watch: Callable[[int, bytes], object] | None
     """Told of each message that is taken: its sender, and the executive message."""
+    taken: int
+    """How many messages so far."""
 
     def __init__(
         self,

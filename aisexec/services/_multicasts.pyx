@@ -55,6 +55,7 @@ cdef class Multicasts(Sink):
     cdef Target last
     cdef public EventBatch batch
     cdef public object watch
+    cdef public unsigned long long taken
 
     def __init__(self, open_batch, receivers):
         self.open_batch = open_batch
@@ -119,6 +120,7 @@ cdef class Multicasts(Sink):
             target = self.target(nodeid, message + GROUP_AT)
         except AnomalyError:
             return 0
+        self.taken += 1
         if self.watch is not None:
             self.watch(nodeid, (<const char *>message)[:size])
         if not target.receivers:

@@ -8,7 +8,10 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import ClassVar, NamedTuple, Protocol
 
+from aisexec.icmap import Icmap
 from aisexec.messages import ExecHeader, exec_id
+from aisexec.services.options import ExecutiveOptions, Findings, Reconfiguration
+from aisexec.services.timers import Alarm
 from aisexec.totem.types import RingId
 from ipc._event_batch import EventBatch
 from ipc.layout import Buffer
@@ -34,6 +37,42 @@ class Context(Protocol):
     def now(self) -> float:
         """Seconds on the monotonic clock."""
 
+    @property
+    def map(self) -> Icmap:
+        """The executive's configuration map."""
+
+    @property
+    def options(self) -> ExecutiveOptions:
+        """The configuration in force."""
+
+    @property
+    def members(self) -> Sequence[int]:
+        """Nodeids of the installed ring."""
+
+    @property
+    def companions(self) -> frozenset[int]:
+        """Those of the members that run this executive and not corosync, ourselves included."""
+
+    @property
+    def mtu(self) -> int:
+        """Bytes of a frame's content, as corosync counts them."""
+
+    @property
+    def link_up(self) -> bool:
+        """The network interface is there."""
+
+    def reaches(self, nodeid: int) -> bool:
+        """Do we hear this node, member already or not?"""
+
+    def read_configuration(self, done: Callable[[Findings], None]) -> None:
+        """Read and check the configuration file beside the loop; `done` is called later."""
+
+    def reconfigure(self, reconfiguration: Reconfiguration) -> None:
+        """Let it take effect: Totem's settings, the map's keys, all services, then the world outside."""
+
+    def reopen_logs(self, client: int, done: bytes, failed: bytes) -> None:
+        """Open the log files anew and answer the client with one or the other."""
+
     def multicast(self, parts: Sequence[bytes], *, safe: bool = False) -> bool:
         """Send an executive message, header first, to all nodes and ourselves, in total order.
 
@@ -54,6 +93,18 @@ class Context(Protocol):
 
     def log(self, priority: int, text: str) -> None:
         """A line under the service's subsystem."""
+
+    def call_later(self, delay: float, callback: Callable[[], None]) -> Alarm:
+        """Have `callback` called in `delay` seconds, unless the alarm is cancelled before."""
+
+    def want_token(self) -> None:
+        """Have Service.token_passed() called after the next visit of the token."""
+
+    def store_expected_votes(self, votes: int) -> None:
+        """Keep the number over restarts."""
+
+    def expect_end(self, nodeid: int, by: str) -> None:
+        """Another node has been ordered to end at once: the log tells it when it is missed."""
 
     def shut_down(self, reason: str, exit_code: int, *, leave: bool) -> None:
         """End the executive, with or without saying goodbye to the ring."""
@@ -138,6 +189,13 @@ class Service:
 
     def token_passed(self) -> None:
         """The token went by: there may be room in the send queue again."""
+
+    def reconfigured(self, old: ExecutiveOptions, new: ExecutiveOptions) -> None:
+        """A changed configuration has taken effect; the map's keys are those of the new one already."""
+
+    def leaving(self) -> bool:
+        """The node is about to leave the ring; True: last words were sent, which are waited for."""
+        return False
 
     # Synchronisation, see aisexec.sync.
 

@@ -1,59 +1,100 @@
-"""cmap on the ring: every node tells the others its configuration version (spec totem.md 13.1)."""
+"""cmap: the configuration map and the statistics for programs, and the configuration's version for all.
+
+Every node tells the others its totem.config_version, when rings meet and when it changes (spec
+totem.md 13.1); what programs ask for is in cmap_requests.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from typing import ClassVar
 
+from aisexec.icmap import Change, ValueType, u64
 from aisexec.messages import CMAP_ITEM, CMAP_MCAST, CmapItem, CmapMcast, Name
-from aisexec.services.base import AnomalyError, Context, Message, Service
+from aisexec.services.base import AnomalyError, Client, Context, Message, Request, Service
+from aisexec.services.cmap_requests import CmapRequests
+from aisexec.services.stats_map import StatsMap
 from aisexec.totem.types import LOG_ERR, RingId
+from ipc.cmap_layouts import SERVICE_NAME
 from ipc.layout import ShortBufferError
 
 MCAST = 0
-REASON_SYNC = 0
+REASON_SYNC, REASON_NEW_CONFIG_VERSION = range(2)
 TYPE_ABSENT, TYPE_U64 = 0, 8
 CONFIG_VERSION = b"totem.config_version"
 ITEMS_MAX = 32
+RETRY = 0.1
+"""Seconds after which there may be room in the send queue."""
 EXIT_CONFIG_VERSION = 0
 """An orderly end, as corosync has it: a supervisor must not start the node again and again."""
 
 
 class Cmap(Service):
-    """The part that stock nodes need of us; the map itself is not served to clients yet."""
+    """The engine of one node."""
 
     id: ClassVar[int] = 0
     name: ClassVar[str] = "corosync configuration map access"
     subsystem: ClassVar[str] = "CMAP"
+    socket: ClassVar[str | None] = SERVICE_NAME
     syncs: ClassVar[bool] = True
 
-    def __init__(self, context: Context, config_version: int) -> None:
+    def __init__(self, context: Context) -> None:
         super().__init__(context)
-        self._own = config_version
-        self._highest = config_version
+        self.stats = StatsMap(lambda: context.now, context.call_later)
+        self._programs = CmapRequests(context, context.map, self.stats)
+        self._highest = 0
         self._first_sync_with_others = True
         self._others_came_along = False
-        self.versions: dict[int, int] = {}
+        context.map.track(CONFIG_VERSION.decode(), self._version_changed)
+
+    def requests(self) -> Mapping[int, Request]:
+        """All calls of libcmap."""
+        return self._programs.handlers()
+
+    def connected(self, client: Client) -> None:
+        """A program has come."""
+        self._programs.connected(client)
+
+    def disconnected(self, client: Client) -> None:
+        """It has gone."""
+        self._programs.disconnected(client)
 
     def messages(self) -> Mapping[int, Message]:
         """By function number."""
         return {MCAST: Message(self._mcast, CMAP_MCAST.size)}
 
+    # ------------------------------------------------------------- the configuration's version
+
+    @property
+    def _own(self) -> int:
+        value = self.context.map.get(CONFIG_VERSION.decode())
+        return value.number if value is not None and value.type is ValueType.U64 else 0
+
+    def _version_changed(self, change: Change) -> None:
+        self._tell_version()
+
+    def _tell_version(self) -> None:
+        if not self._send(REASON_NEW_CONFIG_VERSION):
+            self.context.call_later(RETRY, self._tell_version)
+
     def sync_init(self, trans: Sequence[int], members: Sequence[int], ring_id: RingId) -> None:
         """Start to collect."""
         self._highest = self._own
-        self.versions = {n: version for n, version in self.versions.items() if n in members}
         self._others_came_along = bool(trans)
 
     def sync_process(self) -> bool:
-        """Send our version, absent when the configuration has none."""
+        """Send our version."""
+        return self._send(REASON_SYNC)
+
+    def _send(self, reason: int) -> bool:
+        """It is absent when the configuration has none."""
         value = self._own.to_bytes(8, "little") if self._own else b""
         item = CmapItem(
             Name(len(CONFIG_VERSION), CONFIG_VERSION), TYPE_U64 if value else TYPE_ABSENT, len(value)
         )
         body = CMAP_ITEM.pack(item) + value
         header = self.header(MCAST, CMAP_MCAST.size + len(body))
-        head = CMAP_MCAST.pack(CmapMcast(header, REASON_SYNC, 1, 0, 0))
+        head = CMAP_MCAST.pack(CmapMcast(header, reason, 1, 0, 0))
         return self.context.multicast([head + body])
 
     def sync_activate(self) -> None:
@@ -88,6 +129,6 @@ class Cmap(Service):
 
     def _learn(self, nodeid: int, value_type: int, value: bytes) -> None:
         version = int.from_bytes(value, "little") if value_type == TYPE_U64 and len(value) == 8 else 0
-        self.versions[nodeid] = version
+        self.context.map.set(f"runtime.members.{nodeid}.config_version", u64(version))
         if nodeid != self.context.nodeid:
             self._highest = max(self._highest, version)

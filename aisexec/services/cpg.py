@@ -532,9 +532,9 @@ class Cpg(Service):
         new = dict.fromkeys(
             p for p in reversed(self._joinlists) if p.nodeid != here and p not in self.processes
         )
+        for process in new:
+            self.processes.add(process)
         for group, processes in by_group(new).items():
-            for process in processes:
-                self.processes.add(process)
             self._tell(group, joined=_addresses(processes, Reason.NODEUP))
 
     def _drop_unclaimed_processes(self) -> None:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from bisect import bisect_left, insort
 from collections.abc import Iterable, Iterator, Sequence
+from itertools import chain
 from typing import NamedTuple
 
 
 class Process(NamedTuple):
-    """A member of a group.  Sorts as corosync lists them: by node, then process id."""
+    """A member of a group."""
 
     nodeid: int
     pid: int
@@ -19,8 +20,10 @@ class ProcessTable:
     """All group members of the cluster."""
 
     def __init__(self) -> None:
-        self._groups: dict[bytes, dict[int, set[Process]]] = {}  # by group, then by node
+        # By group, then by node; the numbers grow with each that is added.
+        self._groups: dict[bytes, dict[int, dict[Process, int]]] = {}
         self._count = 0
+        self._serial = 0
         # Worked out when asked for the first time, and kept up: sorting a large group at each change
         # would hold up the token.
         self._members: dict[bytes, list[Process]] = {}
@@ -39,16 +42,17 @@ class ProcessTable:
         return len(self._groups)
 
     def __iter__(self) -> Iterator[Process]:
-        """Sorted by node and process id."""
-        groups = self._groups.values()
-        return iter(sorted(p for nodes in groups for members in nodes.values() for p in members))
+        """As corosync lists them: by node, then process id, and a process's groups as it joined them."""
+        numbered = (members.items() for nodes in self._groups.values() for members in nodes.values())
+        return iter(_listed(chain.from_iterable(numbered)))
 
     def add(self, process: Process) -> bool:
         """False when it is there already."""
-        members = self._groups.setdefault(process.group, {}).setdefault(process.nodeid, set())
+        members = self._groups.setdefault(process.group, {}).setdefault(process.nodeid, {})
         if process in members:
             return False
-        members.add(process)
+        self._serial += 1
+        members[process] = self._serial
         self._count += 1
         self.version += 1
         if process.group in self._members:
@@ -61,7 +65,7 @@ class ProcessTable:
             if process not in self:
                 continue
             nodes = self._groups[process.group]
-            nodes[process.nodeid].remove(process)
+            del nodes[process.nodeid][process]
             self._count -= 1
             self.version += 1
             if process.group in self._members:
@@ -88,8 +92,14 @@ class ProcessTable:
         return nodeid in self._groups.get(group, ())
 
     def on_node(self, nodeid: int) -> list[Process]:
-        """All of one node, sorted."""
-        return sorted(p for nodes in self._groups.values() for p in nodes.get(nodeid, ()))
+        """All of one node, in the order of iteration."""
+        groups = self._groups.values()
+        return _listed(item for nodes in groups if nodeid in nodes for item in nodes[nodeid].items())
+
+
+def _listed(numbered: Iterable[tuple[Process, int]]) -> list[Process]:
+    ordered = sorted(numbered, key=lambda item: (item[0].nodeid, item[0].pid, item[1]))
+    return [process for process, _ in ordered]
 
 
 def by_group(processes: Iterable[Process]) -> dict[bytes, list[Process]]:

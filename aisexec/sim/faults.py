@@ -19,6 +19,7 @@ PROFILES = {
     "storm": "one fault after the other, for long",
     "safe": "many safe messages while the network splits, loses and nodes die",
     "load": "the network splits and nodes die just while all are sending",
+    "reload": "timeouts change at run time while nodes die, stop and come back",
 }
 
 FAULT_KINDS: dict[str, dict[str, int]] = {
@@ -40,6 +41,7 @@ FAULT_KINDS: dict[str, dict[str, int]] = {
     "safe": {"partition": 4, "crash": 3, "lossy": 3, "loss": 3, "cut": 2, "pause": 1},
     "load": {"rift": 8, "aftershock": 2, "crash": 1, "pause": 1},
     "hostile": {"corrupt": 4, "replay": 4, "crash": 1, "loss": 1, "partition": 1},
+    "reload": {"reload": 8, "crash": 2, "leave": 1, "pause": 2, "partition": 2, "lossy": 1, "aftershock": 1},
 }  # fmt: skip
 """Weights."""
 
@@ -255,6 +257,18 @@ def _replay(ground: Ground) -> list[Step]:
     return [Step(ground.time(), "replay", (str(count), ground.node()))]
 
 
+def _reload(ground: Ground) -> list[Step]:
+    """New files on all nodes, now and then a broken one, and an order or two to reload them."""
+    draw, at = ground.random, ground.time()
+    factor = ground.chance(1.0, 0.8, 0.5)
+    steps = [Step(at, "configure", (str(node), factor)) for node in ground.nodes]
+    if draw.random() < 0.2:
+        steps.append(Step(at, "configure", (ground.node(), "0")))
+    for _ in range(draw.choice((1, 1, 2))):
+        steps.append(Step(round(at + draw.uniform(0.001, 0.05), 4), "reload", (ground.node(),)))
+    return steps
+
+
 _FAULTS: dict[str, Callable[[Ground], list[Step]]] = {
     "crash": _death("crash"),
     "lose": _death("lose"),
@@ -272,6 +286,7 @@ _FAULTS: dict[str, Callable[[Ground], list[Step]]] = {
     "corrupt": _everywhere("corrupt", 0.01, 0.1),
     "jitter": _everywhere("jitter", 0.002, 0.02, 0.2),
     "replay": _replay,
+    "reload": _reload,
 }
 
 

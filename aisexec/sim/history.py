@@ -85,6 +85,18 @@ class Synchronised(NamedTuple):
     ring: RingId
 
 
+class Verdict(NamedTuple):
+    """What the quorum service of a life said of the ring in which the services came in step."""
+
+    at: float
+    life: Life
+    ring: RingId
+    members: tuple[int, ...]
+    quorate: bool
+    waits: bool = False
+    """wait_for_all is on."""
+
+
 class Reached(NamedTuple):
     """What programs get from here on comes after a regular configuration, or after it was synchronised.
 
@@ -95,6 +107,14 @@ class Reached(NamedTuple):
     life: Life
     ring: RingId
     synchronised: bool
+
+
+class Reconfigured(NamedTuple):
+    """A node goes on with other timeouts; `token` in seconds."""
+
+    at: float
+    life: Life
+    token: float
 
 
 class Stored(NamedTuple):
@@ -184,7 +204,9 @@ Record = (
     | Transitional
     | Regular
     | Synchronised
+    | Verdict
     | Reached
+    | Reconfigured
     | Stored
     | Sizes
     | ProgramJoined

@@ -12,7 +12,7 @@ from contextlib import AbstractContextManager, contextmanager
 from typing import Any, NamedTuple
 
 from aisexec import sync
-from aisexec.services import cpg
+from aisexec.services import cpg, votequorum_counting, votequorum_state
 from aisexec.totem import commit, interrupted, operational, recovery, ring, stack, token_visit, wire
 from aisexec.totem._numbering import number_queued
 from aisexec.totem.assembly import Assembly
@@ -467,3 +467,19 @@ def _first_program_only() -> Patches:
 def _told_twice() -> Patches:
     receivers = cpg.Cpg._receivers
     return [(cpg.Cpg, "_receivers", lambda self, nodeid, group: [*receivers(self, nodeid, group)] * 2)]
+
+
+@_mutation("dead-vote", "nodes that have gone keep their votes", "quorum")
+def _dead_vote() -> Patches:
+    return [(votequorum_state.Roll, "members", property(list))]
+
+
+@_mutation("half-is-enough", "half of the votes is quorum", "quorum")
+def _half_is_enough() -> Patches:
+    exactly = votequorum_counting.Counting.needed
+
+    def needed(self: Any, **how: Any) -> tuple[int, int]:
+        quorum, total = exactly(self, **how)
+        return max(1, quorum - 1), total
+
+    return [(votequorum_counting.Counting, "needed", needed)]

@@ -3,16 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Protocol
 
-from aisexec.executive import CloseClient, Event, Events, Executive, ExecutiveOptions, Respond, Shutdown
-from aisexec.limits import PROCESSES_MAX
-from aisexec.services.cpg import Cpg
+from aisexec.executive import (
+    CloseClient,
+    Event,
+    Events,
+    Executive,
+    ExecutiveOptions,
+    ReadConfiguration,
+    Respond,
+    Shutdown,
+)
+from aisexec.services.options import Findings, Reconfiguration
+from aisexec.services.quorum import Quorum
+from aisexec.services.reload import Reload
 from aisexec.sim.history import (
     Delivered,
     Ended,
     Life,
     Reached,
+    Reconfigured,
     Record,
     Regular,
     Sizes,
@@ -21,17 +33,11 @@ from aisexec.sim.history import (
     Submitted,
     Synchronised,
     Transitional,
+    Verdict,
 )
 from aisexec.sim.program import Program, multicast_of
+from aisexec.sim.sizes import sizes
 from aisexec.totem.core import State
-from aisexec.totem.limits import (
-    ANOMALY_SENDERS_MAX,
-    ASSEMBLY_SIZE_MAX,
-    OWN_FRAMES_MAX,
-    PROCESSOR_COUNT_MAX,
-    RECOVERY_QUEUE_SIZE,
-    SORT_QUEUE_SIZE,
-)
 from aisexec.totem.settings import Settings
 from aisexec.totem.types import Broadcast, Broadcasts, Configuration, Log, RingId, StoreRingId, Unicast
 from ipc._event_batch import EventBatch
@@ -41,6 +47,12 @@ GROUP_SIMULATION = b"sim"
 
 SOCKET_FRAMES_MAX = 2000
 """Frames that wait in the sockets of a node that does not run; the kernel drops what comes then."""
+
+READING_TIME = 0.02
+"""Seconds that it takes to read and check a configuration file."""
+
+SCALED = ("token", "token_retransmit", "hold", "join", "consensus", "merge", "downcheck", "max_network_delay")
+"""Timeouts that a changed configuration has other values of."""
 
 RETRY_AFTER = 0.01
 """Seconds until a program that was told TRY_AGAIN tries again."""
@@ -134,9 +146,19 @@ class WatchedExecutive(Executive):
             self._reached(synchronised=False)
         super().configuration(change)
 
+    def reconfigure(self, new: Reconfiguration) -> None:
+        super().reconfigure(new)
+        world = self.node.world
+        world.record(Reconfigured(world.now, self.node.life, new.settings.token))
+
     def synchronisation_done(self) -> None:
         self.node.world.record(Synchronised(self.node.world.now, self.node.life, self._installed))
         super().synchronisation_done()
+        quorum = self.services.get(Quorum.id)
+        if isinstance(quorum, Quorum):
+            world, life = self.node.world, self.node.life
+            waits = self.options.quorum.wait_for_all
+            world.record(Verdict(world.now, life, self._installed, quorum.members, quorum.quorate, waits))
         self._reached(synchronised=True)
 
     def _reached(self, *, synchronised: bool) -> None:
@@ -158,6 +180,11 @@ class Node:
         self.world = world
         self.nodeid = nodeid
         self.settings = settings
+        self.file: Settings | None = settings
+        """What its configuration file says; None: it is broken."""
+        self._planned = settings
+        self._read: list[int] = []
+        """Readings of the file that ended while it was paused."""
         self.options = options
         self.disk = Disk()
         self.life: Life = (nodeid, -1)
@@ -196,6 +223,8 @@ class Node:
         self.life = (self.nodeid, self.life[1] + 1)
         self.up, self.paused, self.turn = True, False, 0.0
         self.waiting = []
+        self._read = []
+        self.settings = self.file or self.settings  # who starts a node sees to its file
         self.world.record(Started(self.world.now, self.life, self.disk.ring_seq))
         self.executive = WatchedExecutive(self, self.settings, self.disk.ring_seq, self.options)
         self.executive.start(self.local(self.world.now))
@@ -234,6 +263,9 @@ class Node:
         if frames:
             self.receive(frames)
         self._due_timers()
+        read, self._read = self._read, []
+        for serial in read:
+            self._have_read(self.life, serial)
 
     # What happens to it.
 
@@ -291,6 +323,37 @@ class Node:
         taken = self.executive.totem.submit(GROUP_SIMULATION, [message], safe=safe)
         self.carry_out()
         return taken
+
+    # Configuration.
+
+    def configure(self, factor: float) -> None:
+        """Write its file: the timeouts of the plan times `factor`, or for 0 what cannot be read."""
+        if not factor:
+            self.file = None
+            return
+        times = {name: getattr(self._planned, name) * factor for name in SCALED}
+        self.file = replace(self._planned, **times)
+
+    def reload(self) -> None:
+        """An operator tells it to reload the configuration of all nodes."""
+        if not self.serving:
+            return
+        service, life = self.executive.services[Reload.id], self.life
+        assert isinstance(service, Reload)
+        service.request(lambda error: self.world.mark(life, "work", f"reload: {error.name}"))
+        self.carry_out()
+
+    def _have_read(self, life: Life, serial: int) -> None:
+        if life != self.life or not self.up:
+            return
+        if self.paused:
+            self._read.append(serial)
+            return
+        findings = Findings(("corosync.conf:1: it is broken",), None)
+        if self.file is not None:
+            findings = Findings((), Reconfiguration(self.file, self.options))
+        self.executive.configuration_read(serial, findings, self.local(self.world.now))
+        self.carry_out()
 
     # Programs.
 
@@ -389,6 +452,9 @@ class Node:
             case CloseClient(client, reason):
                 if client in self.programs:
                     self._close(self.programs[client], reason)
+            case ReadConfiguration(serial):
+                life = self.life
+                world.later(READING_TIME, lambda: self._have_read(life, serial))
             case Reached():
                 world.record(effect._replace(at=world.now))
             case Shutdown(reason, _, _):
@@ -433,46 +499,4 @@ class Node:
 
     def sizes(self) -> Sizes:
         """How full everything is that can grow."""
-        totem = self.executive.totem
-        core = totem._core
-        cpg = self.executive.services[Cpg.id]
-        assert isinstance(cpg, Cpg)
-        assemblies = (totem._regular, totem._transitional)
-        open_sizes = [size for assembly in assemblies for size in assembly.open_sizes.values()]
-        return Sizes(
-            self.world.now,
-            self.life,
-            {
-                "send queue": len(core.q_new) + len(core.q_trans),
-                "retransmission queue": len(core.q_retrans),
-                "sort queue": len(core.regular_q),
-                "recovery sort queue": len(core.recovery_q),
-                "misses": core.regular_q.miss_count + core.recovery_q.miss_count,
-                "own frames": len(core.own_frames),
-                "processors": len(core.proc),
-                "failed": len(core.failed),
-                "assembly": max((0, *open_sizes)),
-                "assemblies": len(open_sizes),
-                "anomalies": len(core.anomalies._logged),
-                "processes": len(cpg.processes),
-            },
-        )
-
-
-def limits(settings: Settings) -> dict[str, int]:
-    """The most that Node.sizes() may say."""
-    slots = 4 * 1048576 // settings.net_mtu
-    return {
-        "send queue": 2 * slots,
-        "retransmission queue": RECOVERY_QUEUE_SIZE,
-        "sort queue": SORT_QUEUE_SIZE,
-        "recovery sort queue": SORT_QUEUE_SIZE,
-        "misses": 2 * SORT_QUEUE_SIZE,
-        "own frames": OWN_FRAMES_MAX,
-        "processors": PROCESSOR_COUNT_MAX,
-        "failed": PROCESSOR_COUNT_MAX,
-        "assembly": ASSEMBLY_SIZE_MAX,
-        "assemblies": 2 * PROCESSOR_COUNT_MAX,
-        "anomalies": ANOMALY_SENDERS_MAX,
-        "processes": PROCESSES_MAX,
-    }
+        return Sizes(self.world.now, self.life, sizes(self.executive))

@@ -57,6 +57,9 @@ VERBS: dict[str, tuple[int, str]] = {
     "corrupt": (2, "PROBABILITY SECONDS: a bit of the frame is changed or its end cut off"),
     "jitter": (2, "DELAY SECONDS: a random delay up to DELAY, so that frames overtake each other"),
     "replay": (2, "COUNT NODE: old frames, picked at random, arrive once more at the node"),
+    # configuration
+    "configure": (2, "NODE FACTOR: its file gets FACTOR (to 1) times the plan's timeouts; 0 breaks the file"),
+    "reload": (1, "NODE: it is told to reload the configuration of all nodes"),
     # work
     "connect": (2, "NODE PID: a program connects to cpg"),
     "join": (3, "NODE PID GROUP"),

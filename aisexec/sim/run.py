@@ -10,10 +10,11 @@ from dataclasses import dataclass, fields, replace
 from typing import Any
 
 from aisexec.executive import ExecutiveOptions
+from aisexec.services.votequorum_state import QuorumOptions
 from aisexec.sim.history import History, Violation
 from aisexec.sim.network import Network, TooManyEventsError
-from aisexec.sim.node import limits
 from aisexec.sim.plan import Plan
+from aisexec.sim.sizes import limits
 from aisexec.sim.steps import Conductor
 from aisexec.totem.settings import Settings
 
@@ -122,7 +123,8 @@ class Simulation:
 
     def __init__(self, plan: Plan, *, trace: bool, events_max: int = EVENTS_MAX) -> None:
         settings = settings_of(plan)
-        options = ExecutiveOptions(votequorum=True, expected_votes=len(plan.nodes))
+        votes = QuorumOptions(expected_votes=len(plan.nodes), wait_for_all=plan.seed % 2 == 1)
+        options = ExecutiveOptions(votequorum=True, quorum=votes)
         self.plan = plan
         self.settings = settings
         self.events_max = int(events_max * max(1.0, (len(plan.nodes) / 16) ** 2))

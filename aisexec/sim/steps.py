@@ -13,6 +13,10 @@ MESSAGE_MAX = 1_000_000
 """Bytes of a message of the workload."""
 
 
+FACTOR_MIN = 0.2
+"""Of the plan's timeouts: shorter ones than so could not be kept in the plan's network."""
+
+
 class Conductor:
     """Does to a network what a plan says."""
 
@@ -134,6 +138,15 @@ class Conductor:
         change: dict[str, Any] = {step.verb: float(amount)}
         return self._for_a_while(replace(Fault(), **change), span)
 
+    def _configure(self, step: Step) -> Callable[[], None]:
+        node, factor = self.network.nodes[self._node(step.arguments[0])], float(step.arguments[1])
+        if factor and not FACTOR_MIN <= factor <= 1.0:
+            raise ValueError(f"a factor is 0 or {FACTOR_MIN} to 1: no longer than planned")
+        return lambda: node.configure(factor)
+
+    def _reload(self, step: Step) -> Callable[[], None]:
+        return self.network.nodes[self._node(step.arguments[0])].reload
+
     def _replay(self, step: Step) -> Callable[[], None]:
         count, node = int(step.arguments[0]), self._node(step.arguments[1])
         return lambda: self.network.replay(count, node)
@@ -207,6 +220,8 @@ _ACTIONS: dict[str, Callable[[Conductor, Step], Callable[[], None]]] = {
     "duplicate": Conductor._everywhere,
     "corrupt": Conductor._everywhere,
     "jitter": Conductor._everywhere,
+    "configure": Conductor._configure,
+    "reload": Conductor._reload,
     "replay": Conductor._replay,
     "connect": Conductor._connect,
     "join": Conductor._program,

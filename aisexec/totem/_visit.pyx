@@ -20,7 +20,9 @@ from aisexec.totem._wire cimport (
 
 from aisexec.totem import limits
 from aisexec.totem.timers import Timer
+from aisexec.totem.token_visit import note_retransmits
 from aisexec.totem.types import Broadcasts, Unicast
+from aisexec.totem.wire import read_orf_token
 
 cdef enum:
     RTR_MAX = 30
@@ -78,12 +80,12 @@ def ordinary_visit(CoreState core not None, bytes frame not None, restart_heartb
         return False
     if core.aru_count >= core.fail_recv_const:
         return False
-    _visit(core, token, me, rep, ring_seq, restart_heartbeat)
+    _visit(core, frame, token, me, rep, ring_seq, restart_heartbeat)
     return True
 
 
-cdef int _visit(CoreState core, const OrfTokenHead *token, uint32_t me, uint32_t rep, uint64_t ring_seq,
-                restart_heartbeat) except -1:
+cdef int _visit(CoreState core, bytes frame, const OrfTokenHead *token, uint32_t me, uint32_t rep,
+                uint64_t ring_seq, restart_heartbeat) except -1:
     cdef Timers timers = core.timers
     cdef object stats = core.stats
     cdef FlowState flow = core.flow
@@ -95,6 +97,7 @@ cdef int _visit(CoreState core, const OrfTokenHead *token, uint32_t me, uint32_t
     cdef uint32_t last_aru, my_aru, limit, sent, missing
     cdef uint32_t rtr[RTR_MAX]
     cdef int requests = 0
+    cdef int i
     cdef bint is_rep = rep == me
     cdef bint holding, held
     cdef int64_t queued, allowed
@@ -119,6 +122,8 @@ cdef int _visit(CoreState core, const OrfTokenHead *token, uint32_t me, uint32_t
     my_aru = core.my_aru
     if my_aru != seq:
         requests = _request_missing(queue, my_aru, seq, core.miss_count_const, rtr)
+        if requests:
+            note_retransmits(core, read_orf_token(frame), [rtr[i] for i in range(requests)], 0)
         if requests and held and core.cancel_token_hold_on_retransmit:
             core.token_held = holding = held = False
     limit = <uint32_t>(<uint32_t>core.last_released + SORT_QUEUE_SIZE - allowed - window_size)

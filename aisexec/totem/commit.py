@@ -38,6 +38,7 @@ def enter_commit(core: Core, token: wire.CommitToken) -> None:
     core.next_hop = token.addr[index % len(token.addr)]
     core.timers.stop(Timer.JOIN, Timer.SEND_JOIN, Timer.CONSENSUS)
     core.connectivity.agreed(core.failed)
+    core.story.agreed(core.now)
     core.ring_id = token.ring_id
     core.token_ring_seq = token.ring_id.seq
     core.effects.append(StoreRingId(core.ring_id.seq))

@@ -113,7 +113,7 @@ class Connectivity:
 
     def __init__(self, me: int, settings: Settings, stats: Stats) -> None:
         self._me = me
-        self._settings = settings
+        self.settings = settings
         self._stats = stats
         self.suspected = False
         """Links are broken as far as we know: memberships are formed by survey."""
@@ -144,23 +144,23 @@ class Connectivity:
     @property
     def attempt(self) -> float:
         """Seconds one failed attempt takes: the token lost, then no consensus."""
-        return self._settings.token + self._settings.consensus
+        return self.settings.token + self.settings.consensus
 
     @property
     def pace(self) -> float:
         """Seconds between two JOINs in a survey; not slower where `join` is very long."""
-        return min(self._settings.join, self._settings.consensus / 24)
+        return min(self.settings.join, self.settings.consensus / 24)
 
     @property
     def listening(self) -> float:
         """Seconds without news after which all that can be heard has been heard."""
-        spread = self.pace + self._settings.send_join
-        return min(LISTEN_JOINS * spread, self._settings.consensus / 2)
+        spread = self.pace + self.settings.send_join
+        return min(LISTEN_JOINS * spread, self.settings.consensus / 2)
 
     @property
     def patience(self) -> float:
         """Seconds to wait for who ought to be there: those who do not survey wait a little longer."""
-        return 0.9 * self._settings.consensus
+        return 0.9 * self.settings.consensus
 
     def backoff(self, level: int) -> float:
         """Seconds an excluded node is left alone: doubled each time, up to a limit."""
@@ -188,10 +188,14 @@ class Connectivity:
 
     def quarrelled(self, disagreeing: Iterable[int], now: float) -> None:
         """Consensus timed out; a node that talks all the time and does not agree is strange."""
-        recently = now - self._settings.consensus / 2
+        recently = now - self.settings.consensus / 2
         for nodeid in disagreeing:
             if self._heard.get(nodeid, float("-inf")) > recently:
                 self._weigh(self._quarrels, nodeid, now)
+
+    def heard_since(self, when: float) -> frozenset[int]:
+        """Who has sent a JOIN, merge detect or mcast of another ring."""
+        return frozenset(n for n, at in self._heard.items() if at > when)
 
     def attempt_lost(self, now: float) -> None:
         """The token did not make it round a ring that all had agreed on."""

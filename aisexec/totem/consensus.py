@@ -24,6 +24,7 @@ def process_join(core: Core, join: Join) -> None:
     if join.leave and join.failed:
         if len(core.leavers) < PROCESSOR_COUNT_MAX:
             core.leavers.add(join.failed[-1])
+            core.story.said_goodbye(join.failed[-1])
         core.log(LOG_DEBUG, f"Received LEAVE message from {join.failed[-1]}")
     survey = core.connectivity.survey
     if survey is not None:
@@ -79,9 +80,11 @@ def _learn(core: Core, join: Join) -> bool:
         add_proc(core, nodeid)
     if core.me in join.failed:
         add_failed(core, join.system_from)  # it gave up on us: be symmetric
+        core.story.gave_us_up(join.system_from)
     elif join.system_from in core.memb:
         for nodeid in join.failed:  # believe only those who shared our ring
             add_failed(core, nodeid)
+        core.story.given_up(join.system_from, join.failed)
     return known != (len(core.proc), len(core.failed))
 
 
@@ -98,6 +101,8 @@ def consensus_timeout(core: Core) -> None:
         return
     disagreeing = [n for n in core.believed_alive() if n not in core.consensus]
     core.connectivity.quarrelled(disagreeing, core.now)
+    heard = core.connectivity.heard_since(core.now - core.settings.consensus / 2)
+    core.story.no_consensus(disagreeing, heard, core.settings.consensus)
     for nodeid in disagreeing:
         add_failed(core, nodeid)
     enter_gather(core, Gathering.CONSENSUS_TIMEOUT)

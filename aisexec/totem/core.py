@@ -15,10 +15,12 @@ from typing import Protocol
 from aisexec.totem import wire
 from aisexec.totem._state import CoreState
 from aisexec.totem.anomalies import Anomalies
+from aisexec.totem.change_story import ChangeStory
 from aisexec.totem.connectivity import Connectivity
 from aisexec.totem.flow_control import FlowControl
 from aisexec.totem.interrupted import InterruptedMessage
 from aisexec.totem.limits import OWN_FRAMES_MAX, SEND_QUEUE_BYTES
+from aisexec.totem.retransmit_report import RetransmitReport
 from aisexec.totem.sequence import BEFORE_FIRST, MASK
 from aisexec.totem.settings import Settings
 from aisexec.totem.sort_queue import SortQueue
@@ -104,6 +106,8 @@ class Core(CoreState):
         self.stats = Stats()
         self.anomalies = Anomalies(self.stats)
         self.connectivity = Connectivity(nodeid, settings, self.stats)
+        self.story = ChangeStory()
+        self.retransmits = RetransmitReport(nodeid)
 
         self.state = State.OPERATIONAL
         self.ring_id = RingId(nodeid, ring_seq + 1)

@@ -3,10 +3,19 @@
 from __future__ import annotations
 
 from aisexec.totem import wire
+from aisexec.totem.change_story import Trigger
 from aisexec.totem.core import Core, Gathering, State
 from aisexec.totem.operational import take_recovered_messages
 from aisexec.totem.timers import Timer
 from aisexec.totem.types import LOG_DEBUG
+
+_TRIGGERS = {
+    Gathering.TOKEN_LOST_OPERATIONAL: Trigger.TOKEN_LOST,
+    Gathering.FAILED_TO_RECEIVE: Trigger.NOT_RECEIVING,
+    Gathering.FOREIGN_MESSAGE_OPERATIONAL: Trigger.FOREIGN,
+    Gathering.MERGE_OPERATIONAL: Trigger.FOREIGN,
+    Gathering.INTERFACE_CHANGE: Trigger.INTERFACE,
+}
 
 
 def enter_gather(core: Core, reason: Gathering) -> None:
@@ -24,6 +33,8 @@ def enter_gather(core: Core, reason: Gathering) -> None:
     connectivity = core.connectivity
     if core.state is State.OPERATIONAL:
         connectivity.ring_ends(core.now)
+        trigger = _TRIGGERS.get(reason, Trigger.JOIN)
+        core.story.ring_lost(trigger, core.last_token_at, core.settings.token / 2, core.now)
     if not core.failed_to_recv and connectivity.survey_begins({*core.proc, *core.memb}, core.now):
         core.proc, core.failed = [], []
     survey = connectivity.survey

@@ -93,3 +93,9 @@ SURVEYS_MAX: Final = 36
 
 SURVEY_ROUNDS_MAX: Final = 12
 """Rounds in which a node may be of another opinion before it is left out of the choice."""
+
+RETRANSMIT_REPORT_INTERVAL: Final = 10.0
+"""Seconds between two lines that explain retransmits; the first comes after RETRANSMIT_LOG_INTERVAL."""
+
+RETRANSMIT_REPORT_SEQS_MAX: Final = 256
+"""Messages told apart in such a line."""

@@ -41,10 +41,12 @@ def enter_operational(core: Core) -> None:
     core.failed = []
     core.enter(State.OPERATIONAL)
     _log_membership(core, joined, left, old)
+    core.story.installed(new, left, core.now)
     core.connectivity.installed(new, core.now, core.leavers)
     connectivity_report = core.connectivity.settle(new, core.now)
     if connectivity_report is not None:
         core.log(*connectivity_report)
+        core.story.left_out(left, core.connectivity.silent)
     core.leavers.clear()
     core.received_flg = True
     core.previous_ring_id, core.old_ring_id = core.old_ring_id, core.ring_id

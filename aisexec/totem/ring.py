@@ -7,6 +7,7 @@ Bytes and time go in through `receive`, `handle_timer` and `start`; effects come
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from enum import Enum, auto
 
 from aisexec.totem import _reception as reception
@@ -20,6 +21,7 @@ from aisexec.totem.limits import (
     FRAME_SIZE_MAX,
     OVERSIZED_FRAMES_MAX,
     PROCESSOR_COUNT_MAX,
+    RETRANSMIT_REPORT_INTERVAL,
     RING_SEQ_JUMP_MAX,
 )
 from aisexec.totem.recovery import enter_recovery, first_token
@@ -33,6 +35,9 @@ from aisexec.totem.wire import FrameError, FrameType
 
 CONTINUOUS_GATHER_WARNING = 3
 """Consensus failures in a row after which a firewall is suspected."""
+
+SCHEDMISS = 0.8
+"""Of the token time-out: who does not run for longer puts the ring at risk."""
 
 OURSELVES = "ourselves"
 """The sender of our own frames, which never crossed the network."""
@@ -79,6 +84,22 @@ class Ring:
         enter_gather(core, Gathering.INTERFACE_CHANGE)
         self._handle_own_frames()
 
+    def reconfigure(self, settings: Settings, now: float) -> None:
+        """From now on these; timers that run already are moved where they would expire too early or late.
+
+        The length of frames stays: buffers and the other nodes count on it.
+        """
+        core = self.core
+        core.now = now
+        old, new = core.settings, replace(settings, net_mtu=core.settings.net_mtu)
+        core.settings = core.connectivity.settings = new
+        if core.timers.running(Timer.PAUSE) and now - core.last_pause_check <= old.token / 2:
+            core.last_pause_check = now  # it was looked for at the old pace; that is no pause
+            core.arm(Timer.PAUSE, new.token / 5)
+        if core.state is State.OPERATIONAL and core.timers.running(Timer.TOKEN) and new.token != old.token:
+            core.timers.stop(Timer.TOKEN_WARNING)
+            core.arm_token()
+
     def wake(self) -> None:
         """Something was queued to be sent: a held token is wanted now."""
         self.core.cancel_hold()
@@ -113,6 +134,17 @@ class Ring:
             while (timer := core.timers.pop_due(now)) is not None:
                 _TIMERS[timer](core)
                 self._handle_own_frames()
+        finally:
+            self._inside = False
+
+    def force_gather(self, now: float) -> None:
+        """An operator's order: do as if the token had been lost."""
+        self.core.now = now
+        self.core.story.forced()
+        self._inside = True
+        try:
+            _token_timeout(self.core)
+            self._handle_own_frames()
         finally:
             self._inside = False
 
@@ -157,6 +189,7 @@ class Ring:
             LOG_NOTICE,
             f"Process pause detected for {paused * 1000:.0f} ms, flushing membership messages.",
         )
+        _note_pause(core)
         core.last_pause_check = core.now
         tokens = (FrameType.ORF_TOKEN, FrameType.COMMIT_TOKEN)
         kept = [(f, s) for f, s in frames if len(f) > 3 and f[3] in tokens]
@@ -261,6 +294,7 @@ def _stranger(core: Core, nodeid: int, operational: Gathering, gathering: Gather
     if core.state is State.OPERATIONAL:
         if connectivity.shuts_out(nodeid, core.now):
             return
+        core.story.disturbed_by(nodeid)
         connectivity.disturbed(nodeid, core.now)
         add_proc(core, nodeid)
         enter_gather(core, operational)
@@ -287,6 +321,7 @@ def _join(core: Core, frame: bytes, sender: str) -> None:
     if core.state is State.OPERATIONAL:
         if not ignored_in_operational(core, join) and not connectivity.shuts_out_join(join, core.now):
             connectivity.disturbed(join.system_from, core.now)
+            core.story.disturbed_by(join.system_from, leaves=join.leave)
             process_join(core, join)
     elif core.state is State.GATHER:
         process_join(core, join)
@@ -379,6 +414,7 @@ def _token_timeout(core: Core) -> None:
         enter_gather(core, Gathering.TOKEN_LOST_OPERATIONAL)
     elif core.state is State.GATHER:
         core.stats.gather_token_lost += 1
+        core.story.attempt_failed()
         core.log(LOG_DEBUG, f"The consensus timeout expired ({settings.consensus * 1000:.0f}ms).")
         core.connectivity.attempt_lost(core.now)
         consensus_timeout(core)
@@ -392,11 +428,13 @@ def _token_timeout(core: Core) -> None:
             )
     elif core.state is State.COMMIT:
         core.stats.commit_token_lost += 1
+        core.story.attempt_failed()
         core.connectivity.attempt_lost(core.now)
         core.log(LOG_DEBUG, "The token was lost in the COMMIT state.")
         enter_gather(core, Gathering.TOKEN_LOST_COMMIT)
     else:
         core.stats.recovery_token_lost += 1
+        core.story.attempt_failed()
         core.connectivity.attempt_lost(core.now)
         core.log(LOG_DEBUG, "The token was lost in the RECOVERY state.")
         enter_gather(core, Gathering.TOKEN_LOST_RECOVERY)
@@ -445,8 +483,31 @@ def _merge_timeout(core: Core) -> None:
 
 
 def _pause_check(core: Core) -> None:
+    _note_pause(core)
     core.last_pause_check = core.now
     core.arm(Timer.PAUSE, core.settings.token / 5)
+
+
+def _note_pause(core: Core) -> None:
+    """For stats.schedmiss, by corosync's measure."""
+    paused, threshold = core.now - core.last_pause_check, core.settings.token * SCHEDMISS
+    if paused > threshold:
+        core.stats.pauses.appendleft((core.now, paused))
+        core.story.paused(paused)
+        core.log(
+            LOG_WARNING,
+            f"This process was not scheduled for {paused * 1000:.0f} ms (threshold is"
+            f" {threshold * 1000:.0f} ms). Consider token timeout increase.",
+        )
+
+
+def _retransmits(core: Core) -> None:
+    active = core.retransmits.active
+    told = core.retransmits.report(core.settings, core.aru_count, core.now)
+    if told is not None:
+        core.log(*told)
+    if active:
+        core.arm(Timer.RETRANSMITS, RETRANSMIT_REPORT_INTERVAL)
 
 
 def _downcheck(core: Core) -> None:
@@ -500,5 +561,6 @@ _TIMERS: dict[Timer, Callable[[Core], None]] = {
     Timer.MERGE: _merge_timeout,
     Timer.PAUSE: _pause_check,
     Timer.DOWNCHECK: _downcheck,
+    Timer.RETRANSMITS: _retransmits,
 }
 

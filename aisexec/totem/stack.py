@@ -85,9 +85,17 @@ class Totem:
         """The network came back."""
         self._ring.start(now)
 
+    def force_gather(self, now: float) -> None:
+        """Form a new membership, as if the token had been lost."""
+        self._ring.force_gather(now)
+
     def leave(self, now: float) -> None:
         """Say goodbye to the ring."""
         self._ring.leave(now)
+
+    def reconfigure(self, settings: Settings, now: float) -> None:
+        """Go on with other settings, all but net_mtu; on every node at the same place in the order."""
+        self._ring.reconfigure(settings, now)
 
     # For the layer above.
 
@@ -115,6 +123,28 @@ class Totem:
     def ring_id(self) -> RingId:
         """The current ring."""
         return self._core.ring_id
+
+    def expect_end(self, nodeid: int, by: str) -> None:
+        """This node has been ordered to end at once; said when it is missed."""
+        self._core.story.killed(nodeid, by)
+
+    def explain_change(self) -> str:
+        """The membership change that is over now that services are in step, in one line."""
+        return self._core.story.in_service(self._core.ring_id, self._core.now)
+
+    def hears(self, nodeid: int) -> bool:
+        """Is this node a member, or has it been heard while a new ring is being formed?"""
+        return nodeid in self._core.proc
+
+    @property
+    def token_received_at(self) -> float:
+        """When the token came last, on the clock of `now`; 0 before the first one."""
+        return self._core.last_token_at
+
+    @property
+    def mtu(self) -> int:
+        """Bytes of a frame behind its header."""
+        return self._core.settings.net_mtu
 
     @property
     def stats(self) -> Stats:

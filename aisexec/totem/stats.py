@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, deque
 from dataclasses import dataclass, field
+
+PAUSES_KEPT = 10
+"""MAX_SCHEDMISS_EVENTS of corosync."""
 
 
 @dataclass(slots=True)
@@ -48,3 +51,5 @@ class Stats:
     """Such directions since the start, each time it was new."""
     dropped: Counter[str] = field(default_factory=Counter)
     """Frames not used, by kind: truncated, magic, version, limit, nodeid, out of state ..."""
+    pauses: deque[tuple[float, float]] = field(default_factory=lambda: deque(maxlen=PAUSES_KEPT))
+    """When we had not been scheduled, on our clock, and for how many seconds; the last first."""

@@ -23,5 +23,7 @@ class Timer(Enum):
     MERGE = "merge"
     PAUSE = "pause"
     DOWNCHECK = "downcheck"
+    RETRANSMITS = "retransmits"
+    """To tell of them."""
 
     __hash__ = object.__hash__  # members are single objects; Enum's own takes a call of Python code

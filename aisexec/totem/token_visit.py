@@ -72,6 +72,8 @@ def token_arrived(core: Core, token: wire.OrfToken, sender: str) -> None:
         max_messages=core.settings.max_messages,
     )
     resent = _retransmit(core, visit)
+    if rtr or visit.rtr:
+        note_retransmits(core, token, visit.rtr, resent)
     if core.settings.cancel_token_hold_on_retransmit and core.token_held and (visit.rtr or resent):
         core.token_held = False
         holding = False
@@ -193,6 +195,13 @@ def _log_retransmit_list(core: Core, rtr: list[int]) -> None:
     if rtr and core.now - core.retransmit_logged_at >= RETRANSMIT_LOG_INTERVAL:
         core.retransmit_logged_at = core.now
         core.log(LOG_NOTICE, "Retransmit List: " + "".join(f"{seq:x} " for seq in rtr))
+
+
+def note_retransmits(core: Core, token: wire.OrfToken, requested: list[int], resent: int) -> None:
+    """For the line about a storm of them; the token as it came, `requested` as it goes."""
+    new = core.retransmits.note(token, requested, resent, core.now)
+    if new and not core.timers.running(Timer.RETRANSMITS):
+        core.arm(Timer.RETRANSMITS, RETRANSMIT_LOG_INTERVAL)
 
 
 def _respect_queue_window(core: Core, visit: Visit) -> None:

@@ -19,6 +19,7 @@ from aisexec.sim.history import (
     Submitted,
     Synchronised,
     Transitional,
+    Verdict,
 )
 from aisexec.totem.types import RingId
 
@@ -71,6 +72,8 @@ class Passage:
     synchronised_at: float | None = None
     synchronised_place: int = 0
     """How many messages were delivered then."""
+    verdict: Verdict | None = None
+    """About quorum, then."""
 
     @property
     def delivered(self) -> list[Message]:
@@ -92,6 +95,8 @@ class Index:
     """Delivered before anything like it was sent."""
     misplaced: list[Synchronised] = field(default_factory=list)
     """Not of the ring that the life is in, or the second of it."""
+    verdicts: list[Verdict] = field(default_factory=list)
+    """Of votequorum; without it there are none."""
     transitionals: list[Transitional] = field(default_factory=list)
     sizes: list[Sizes] = field(default_factory=list)
     numbers: list[Started | Stored | Ended | Regular] = field(default_factory=list)
@@ -177,6 +182,9 @@ def _make(history: History) -> Index:
                 made.misplaced.append(record)
             passage.synchronised_at = record.at
             passage.synchronised_place = len(passage.records)
+        elif isinstance(record, Verdict):
+            made.verdicts.append(record)
+            current[record.life].verdict = record
         elif isinstance(record, Started):
             numbers.append(record)
             current[record.life] = Passage(record.life, None, (), record.at)
