@@ -18,7 +18,8 @@ from ipc.cpg_layouts import (
     unpack_totem_confchg,
 )
 from ipc.layouts import RESPONSE_HEADER
-from libais._cpg_types import ConfigChange, Deliver, Event, Process, RingId, TotemChange
+from libais._cpg_types import ConfigChange, Deliver, Event, Process, TotemChange
+from libais._types import RingId
 from libais.errors import LibraryError, NameTooLongError, NoMemoryError
 from libais.limits import MESSAGE_MAX, REASSEMBLY_BYTES_MAX
 

@@ -7,6 +7,7 @@ from enum import IntEnum
 from typing import NamedTuple
 
 from ipc.cpg_layouts import Reason
+from libais._types import RingId
 
 
 class FlowControlState(IntEnum):
@@ -23,13 +24,6 @@ class Process:
     nodeid: int
     pid: int
     reason: Reason = Reason.UNDEFINED
-
-
-class RingId(NamedTuple):
-    """A configuration of totem: its representative's node id and a number that only grows."""
-
-    nodeid: int
-    seq: int
 
 
 @dataclass(frozen=True, slots=True)

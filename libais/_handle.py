@@ -295,6 +295,11 @@ class ServiceHandle(Generic[E]):
         """True after close() or finalize()."""
         return self._connection.closed
 
+    @property
+    def executive_pid(self) -> int:
+        """Process id of the executive that this handle is, or was, connected to."""
+        return self._connection.server_pid
+
     def _check_open(self, what: str) -> None:
         try:
             self._connection.check_usable()

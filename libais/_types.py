@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from enum import IntEnum
+from typing import NamedTuple
 
 
 class Dispatch(IntEnum):
@@ -12,3 +13,10 @@ class Dispatch(IntEnum):
     ALL = 2
     BLOCKING = 3
     ONE_NONBLOCKING = 4
+
+
+class RingId(NamedTuple):
+    """A configuration of totem: its representative's node id and a number that only grows."""
+
+    nodeid: int
+    seq: int

@@ -63,12 +63,11 @@ from libais._cpg_types import (
     FlowControlState,
     GroupEntry,
     Process,
-    RingId,
     TotemChange,
 )
 from libais._cpg_zero_copy import SIZE_MAX, ZeroCopyBuffer, create_shared_memory
 from libais._handle import Retry, ServiceHandle
-from libais._types import Dispatch
+from libais._types import Dispatch, RingId
 from libais.errors import (
     BusyError,
     ExistError,

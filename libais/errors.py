@@ -6,7 +6,7 @@ from typing import ClassVar
 
 from ipc.errors import CsError, from_errno, strerror
 
-__all__ = ["CsError", "CsException", "error_class", "from_os_error"]
+__all__ = ["CsError", "CsException", "error_class", "from_os_error", "strerror"]
 
 
 class CsException(Exception):
@@ -141,7 +141,7 @@ class MessageError(CsException):
     """A message from the executive cannot be right."""
 
     code = CsError.MESSAGE_ERROR
-    advice = "shared memory is spoiled: open a new handle"
+    advice = "poll with the ring id of the latest event; after any other call open a new handle"
 
 
 class QueueFullError(CsException):

@@ -19,3 +19,6 @@ EVENTS_PER_TURN: Final = 64
 
 # Names of shared memory tried before giving up.
 SHARED_MEMORY_ATTEMPTS: Final = 16
+
+# What sam.Handle.data_store keeps; the supervisor holds it in memory.
+SAM_DATA_MAX: Final = 64 * 1024 * 1024
