@@ -4,7 +4,11 @@
 # make fuzz   atheris on every decoder of bytes from outside, a minute each
 # make sanitize   the compiled modules under AddressSanitizer and UndefinedBehaviorSanitizer
 # make bench  beside stock corosync: throughput, latency, CPU; as root, twenty minutes
+# make quorum beside stock nodes and corosync-vqsim: every feature, every mix; as root, hours
 # make lint   ruff and mypy --strict
+# make drop-in   Pacemaker, a quorum device and the Debian package on it; as root, minutes
+# make install   into PREFIX (/usr/local), below DESTDIR; make uninstall takes it away
+# make deb    a Debian package, in build/deb
 # Each sets up what it needs: packages of the system (as root), then a Python environment in .venv.
 
 PYTHON ?= python3
@@ -15,7 +19,7 @@ modules = $(sort $(shell find ipc aisexec -name '_*.pyx'))
 sources = setup.cfg setup.py pyproject.toml $(modules) $(sort $(shell find ipc aisexec -name '*.pxd')) \
 	$(wildcard ipc/*.h) ipc/guard.c ipc/ring.c ipc/ring_files.c ipc/semaphore.c
 
-.PHONY: demo test sim fuzz sanitize bench lint clean
+.PHONY: demo test sim fuzz sanitize bench quorum lint drop-in install uninstall deb clean
 
 # Arguments for pytest, as in: make test TESTS="tests/unit -k ring"
 TESTS ?=
@@ -54,12 +58,42 @@ BENCH ?=
 bench: bootstrap-test $(VENV)/.stamp
 	$(bin)/python -m tests.bench $(BENCH)
 
+# As in: make quorum VQSIM=2000 FEATURE=device
+VQSIM ?= 600
+FEATURE ?= 1
+
+quorum: bootstrap-test $(VENV)/.stamp
+	AISEXEC_VQSIM=$(VQSIM) AISEXEC_QUORUM_MATRIX=$(FEATURE) $(bin)/python -m pytest -q tests/quorum
+
 lint: bootstrap-lint $(VENV)/.stamp
 	$(bin)/ruff check .
 	$(bin)/mypy
 
-.PHONY: bootstrap-demo bootstrap-test bootstrap-lint
-bootstrap-demo bootstrap-test bootstrap-lint: bootstrap-%:
+# Arguments for pytest, as in: make drop-in DROP_IN="tests/drop_in/test_qdevice.py"
+DROP_IN ?= tests/drop_in
+
+drop-in: bootstrap-drop-in bootstrap-deb $(VENV)/.stamp
+	$(bin)/python -m pytest --timeout 300 $(DROP_IN)
+
+# As in: make install PREFIX=/usr DESTDIR=/tmp/image; see tools/install.
+PREFIX ?= /usr/local
+
+install: bootstrap-lint
+	@PYTHON=$(PYTHON) PREFIX=$(PREFIX) DESTDIR=$(DESTDIR) tools/install
+
+uninstall:
+	@PYTHON=$(PYTHON) PREFIX=$(PREFIX) DESTDIR=$(DESTDIR) tools/install remove
+
+# Made of a copy: what is built leaves things behind, and puts the package beside its directory.
+deb: bootstrap-deb
+	@rm -rf build/deb && mkdir -p build/deb/source
+	@tar -c --exclude='*.so' --exclude='_*.c' --exclude=__pycache__ --exclude=.venv \
+		--exclude=./build --exclude=./.git --exclude='./.*' . | tar -x -C build/deb/source
+	@cd build/deb/source && dpkg-buildpackage --build=binary --no-sign
+	@ls build/deb/*.deb
+
+.PHONY: bootstrap-demo bootstrap-test bootstrap-lint bootstrap-drop-in bootstrap-deb
+bootstrap-demo bootstrap-test bootstrap-lint bootstrap-drop-in bootstrap-deb: bootstrap-%:
 	@PYTHON=$(PYTHON) tools/bootstrap $*
 
 # The compiled modules are built in place by the editable installation; if one is not there, or older

@@ -65,7 +65,7 @@ def _small(value: int) -> int:
     return ((value + 128) & 0xFF) - 128
 
 
-def _adapt(frame: bytes, step: Step, core: Core) -> bytes:
+def adapt(frame: bytes, step: Step, core: Core) -> bytes:
     kind = frame_type(frame)
     layout = FIXED.get(kind)
     if layout is None or len(frame) < layout.size:
@@ -230,7 +230,7 @@ def disturb(net: VirtualNetwork[N], step: Step) -> None:
         return
     for nodeid in hearers(step):
         node = net.nodes[nodeid]
-        frame = _adapt(step.data, step, node.stack._core)
+        frame = adapt(step.data, step, node.stack._core)
         node.machine.receive([(frame, FORGER)], net.now)
         node.carry_out()
 

@@ -7,6 +7,7 @@ import random
 
 import pytest
 
+from aisexec import driver
 from aisexec.config import grammar
 from aisexec.net.replay_window import ReplayWindow
 from aisexec.services.cpg_fragments import Fragments
@@ -114,6 +115,7 @@ SABOTAGE: dict[str, tuple[str, object, str, object]] = {
     "any request ordinary": ("cpg_intake", cpg_intake, "ordinary", trusting_intake),
     "any group heard": ("cpg_multicasts", cpg_multicasts, "exec_name", lambda group: group.value),
     "events written twice": ("ipc_event_batch", ipc_event_batch, "in_one_go", twice),
+    "tokens overlooked": ("turn_frames", driver, "holds_token", lambda frames: False),
     "events unread": ("ipc_client", Decoder, "decode", lambda self, message: message[100_000]),
 }
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import fields as dataclass_fields
 from dataclasses import replace
 from typing import Any
@@ -74,17 +74,30 @@ def chosen(world: World, words: list[str]) -> list[Flight]:
 def nodes(world: World, words: list[str]) -> None:
     plain, given = options(words)
     world.manual_sync = given.pop("sync", "") == "manual"
-    kinds = {each.name: type(getattr(world.settings, each.name)) for each in dataclass_fields(Settings)}
+    world.settings = changed(world.settings, given)
+    for nodeid in map(int, plain):
+        world.coverage.begin(nodeid)
+        world.nodes[nodeid] = Node(world, nodeid)
+
+
+def changed(settings: Settings, given: Mapping[str, str]) -> Settings:
+    """Settings with others in their place, as words."""
+    kinds = {each.name: type(getattr(settings, each.name)) for each in dataclass_fields(Settings)}
     values: dict[str, Any] = {}
     for name, text in given.items():
         if name not in kinds:
             raise ScriptError(f"there is no setting {name}")
         # corosync.conf has times in milliseconds.
         values[name] = int(text) / 1000 if kinds[name] is float else kinds[name](int(text))
-    world.settings = replace(world.settings, **values)
-    for nodeid in map(int, plain):
-        world.coverage.begin(nodeid)
-        world.nodes[nodeid] = Node(world, nodeid)
+    return replace(settings, **values)
+
+
+@verb
+def reconfigure(world: World, words: list[str]) -> None:
+    plain, given = options(words)
+    for node in [world.node(int(word)) for word in plain] or list(world.nodes.values()):
+        node.totem.reconfigure(changed(node.core.settings, given), world.now)
+        node.flush()
 
 
 @verb

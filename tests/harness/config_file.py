@@ -15,21 +15,29 @@ class Settings:
 
     transport: udpu or udp.
     totem, quorum, system, logging: further keys of these sections.
+    device: section quorum.device, when it has keys.
+    votes: quorum_votes of nodes that do not have one.
     extra: text behind everything else.
     """
 
     transport: str = "udpu"
     totem: dict[str, object] = field(default_factory=lambda: {"token": 1000})
     quorum: dict[str, object] = field(default_factory=dict)
+    device: dict[str, object] = field(default_factory=dict)
+    votes: dict[int, int] = field(default_factory=dict)
     system: dict[str, object] = field(default_factory=dict)
     logging: dict[str, object] = field(default_factory=dict)
     extra: str = ""
 
 
 def section(name: str, keys: Section, inner: str = "") -> str:
-    """One section of the file; values that are True and False become yes and no."""
+    """One section of the file; values that are True and False become yes and no, None is left out."""
     words = {True: "yes", False: "no"}
-    plain = {key: words[value] if isinstance(value, bool) else value for key, value in keys.items()}
+    plain = {
+        key: words[value] if isinstance(value, bool) else value
+        for key, value in keys.items()
+        if value is not None
+    }
     lines = [f"    {key}: {value}" for key, value in plain.items()]
     return "\n".join([f"{name} {{", *lines, *([inner] if inner else []), "}"]) + "\n"
 
@@ -37,8 +45,13 @@ def section(name: str, keys: Section, inner: str = "") -> str:
 def corosync_conf(settings: Settings, nodes: Mapping[int, str], log: Path, state_dir: Path) -> str:
     """The text of the file; `nodes` maps node ids to addresses."""
     totem = {"version": 2, "cluster_name": "lab", "transport": settings.transport, **settings.totem}
+
+    def votes(nodeid: int) -> Section:
+        return {"quorum_votes": settings.votes[nodeid]} if nodeid in settings.votes else {}
+
+    device = section("device", settings.device) if settings.device else ""
     members = "".join(
-        section("node", {"nodeid": nodeid, "name": f"node{nodeid}", "ring0_addr": address})
+        section("node", {"nodeid": nodeid, "name": f"node{nodeid}", "ring0_addr": address, **votes(nodeid)})
         for nodeid, address in nodes.items()
     )
     logging = {
@@ -52,7 +65,7 @@ def corosync_conf(settings: Settings, nodes: Mapping[int, str], log: Path, state
     return (
         section("totem", totem)
         + section("nodelist", {}, members)
-        + section("quorum", {"provider": "corosync_votequorum", **settings.quorum})
+        + section("quorum", {"provider": "corosync_votequorum", **settings.quorum}, device)
         + section("system", {"state_dir": state_dir, **settings.system})
         + section("logging", logging)
         + settings.extra

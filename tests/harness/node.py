@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import IO
 
+from ipc.blackbox import ring_path
 from tests.harness import process
 from tests.harness.config_file import Settings, corosync_conf
 from tests.harness.log_file import LogFile, Membership
@@ -177,6 +178,7 @@ class Node(ABC):
             self.kill()
         for pid in self._pids:
             process.remove_shared_memory_of(pid)
+        Path(ring_path(str(self.state_dir))).unlink(missing_ok=True)
 
 
 class StockNode(Node):

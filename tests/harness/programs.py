@@ -1,7 +1,8 @@
-"""The C programs of tests/c, linked to Debian's libcpg: compiled when needed, driven from tests."""
+"""The C programs of tests/c, linked to Debian's libraries: compiled when needed, driven from tests."""
 
 from __future__ import annotations
 
+import re
 import subprocess
 from pathlib import Path
 
@@ -22,10 +23,17 @@ def compiled(name: str) -> Path:
         flags = ["-std=gnu11", "-O2", "-g", "-Wall", "-Wextra", "-Werror"]
         partial = program.with_suffix(".new")
         subprocess.run(
-            ["gcc", *flags, "-o", str(partial), str(source), "-lcpg", "-lm"], check=True, timeout=120
+            ["gcc", *flags, "-o", str(partial), str(source), *libraries(source)], check=True, timeout=120
         )
         partial.replace(program)
     return program
+
+
+def libraries(source: Path) -> list[str]:
+    """What to link: the line ` * Libraries: cfg cmap` in the source's head, without one libcpg."""
+    named = re.search(r"^ \* Libraries:(.*)$", source.read_text(), re.M)
+    names = named[1].split() if named else ["cpg", "m"]
+    return [f"-l{name}" for name in names]
 
 
 class HistoryProgram:

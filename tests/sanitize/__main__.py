@@ -29,12 +29,14 @@ SHORT_TARGETS: Final = (
     "cpg_multicasts",
     "totem_assembly",
     "totem_receive_run",
+    "turn_frames",
 )
 SHORT_SEEDS: Final = "1-3"
 LONG: Final = (
     *SHORT,
     "tests/fuzz/test_targets.py",
     "tests/unit/test_ipc_server.py",
+    "tests/unit/test_turn.py",
     "tests/unit/test_net_udp*.py",
     "tests/unit/test_net_segmentation.py",
     "tests/golden",

@@ -12,6 +12,7 @@ from aisexec.executive import CloseClient, Event, Events, Executive, ExecutiveOp
 from aisexec.services.cpg import Cpg
 from aisexec.services.quorum import Quorum
 from aisexec.services.votequorum import VoteQuorum
+from aisexec.services.votequorum_state import Ballot
 from aisexec.totem.settings import Settings
 from aisexec.totem.stack import Totem
 from aisexec.totem.types import Broadcast, Broadcasts, Configuration, Log, StoreRingId, Unicast
@@ -274,10 +275,10 @@ class ExecutiveNode:
         return service
 
     @property
-    def votequorum(self) -> VoteQuorum:
+    def ballot(self) -> Ballot:
         service = self.executive.services[VoteQuorum.id]
         assert isinstance(service, VoteQuorum)
-        return service
+        return service.ballot
 
     def ready(self) -> bool:
         return self.executive.ready and not self.executive.sync.running

@@ -17,6 +17,7 @@ from aisexec.sim.checkers import (
     group_delivery,
     group_views,
     liveness,
+    quorum,
     ring_ids,
     safe_delivery,
     self_delivery,
@@ -42,6 +43,7 @@ from aisexec.sim.history import (
     Submitted,
     Synchronised,
     Transitional,
+    Verdict,
     Violation,
 )
 from aisexec.totem.types import RingId
@@ -66,6 +68,7 @@ def install(
         Regular(1.0, life, ring, members, (), joined),
         Reached(1.0, life, ring, False),
         Synchronised(1.1, life, ring),
+        Verdict(1.1, life, ring, members, len(members) >= 2),
         Reached(1.1, life, ring, True),
     ]
 
@@ -99,6 +102,7 @@ def good() -> History:
             Regular(5.0, life, PAIR, (1, 2), (), ()),
             Reached(5.0, life, PAIR, False),
             Synchronised(5.1, life, PAIR),
+            Verdict(5.1, life, PAIR, (1, 2), True),
             Reached(5.1, life, PAIR, True),
         ]
     records += [Submitted(6.0, B, 3, False), Delivered(6.1, A, 2, 3), Delivered(6.1, B, 2, 3)]
@@ -224,6 +228,12 @@ BAD: list[tuple[str, Callable[[History], None], Callable[[History], None]]] = [
     ("in step elsewhere", synchronisation.check, moved(Synchronised(5.1, A, PAIR), Sizes(9.0, A, SIZES))),
     ("in step twice", synchronisation.check, before(FIRST, Synchronised(6.0, A, PAIR))),
     ("not in step", liveness.check, without(Synchronised(5.1, B, PAIR))),
+    ("quorum alone", quorum.check, instead(
+        Verdict(1.1, C, LONE[C], (3,), False), Verdict(1.1, C, LONE[C], (3,), True))),
+    ("counts the dead", quorum.check, instead(
+        Verdict(1.1, C, LONE[C], (3,), False), Verdict(1.1, C, LONE[C], (1, 3), False))),
+    ("another opinion", quorum.check, instead(
+        Verdict(1.1, C, ALL3, (1, 2, 3), True), Verdict(1.1, C, ALL3, (1, 2, 3), False))),
     ("a ring of some", liveness.check, lambda history: setattr(history, "alive", (1, 2, 3))),
     ("beyond a limit", boundedness.check, before(FIRST, FULL)),
     ("not empty at rest", boundedness.check, instead(Sizes(9.0, B, SIZES), NOT_EMPTY)),

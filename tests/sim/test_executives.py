@@ -10,6 +10,7 @@ import pytest
 
 from aisexec.executive import ExecutiveOptions
 from aisexec.messages import BARRIER, SERVICE_BUILD
+from aisexec.services.votequorum_state import QuorumOptions
 from aisexec.totem.types import Configuration, RingId
 from ipc import cpg_layouts as cpg
 from ipc.cpg_layouts import Guarantee, IterationType, JoinFlag, PartialType, Reason
@@ -27,7 +28,7 @@ from tests.sim.executives import (
     started,
 )
 
-VOTING = ExecutiveOptions(votequorum=True, expected_votes=3)
+VOTING = ExecutiveOptions(votequorum=True, quorum=QuorumOptions(expected_votes=3))
 
 
 def joined(net: Cluster, *places: tuple[int, int], group: bytes = b"g") -> list[Program]:
@@ -568,7 +569,7 @@ def test_hostile_executive_messages_never_raise(seed: int) -> None:
     for node in net.nodes.values():
         node.executive.sync.deliver(2, SERVICE_BUILD.pack(SERVICE_BUILD.unpack(rng.randbytes(552))))
         node.executive.sync.deliver(2, BARRIER.pack(BARRIER.unpack(rng.randbytes(32))))
-        assert len(node.votequorum.nodes) <= 384
+        assert len(node.ballot.roll) <= 384
         assert len(node.log) < 2000
     net.kill(3)
     net.settle([1, 2])
@@ -585,7 +586,7 @@ def test_services_that_some_nodes_lack(voting: int) -> None:
     a, b = joined(net, (1, 10), (3, 30))
     a.mcast(b"mixed")
     until(net, lambda: b.messages == [b"mixed"])
-    assert net.nodes[voting].votequorum.quorum == 2
+    assert net.nodes[voting].ballot.quorum == 2
     assert not net.nodes[voting].quorum.quorate  # nobody else tells it of votes
     assert all(net.nodes[n].quorum.quorate for n in (1, 2, 3) if n != voting)
     net.kill(2)
@@ -604,11 +605,13 @@ def test_quorum_follows_partitions() -> None:
     net.heal()
     net.settle([1, 2, 3])
     assert all(node.quorum.quorate for node in net.nodes.values())
-    assert {node.votequorum.quorum for node in net.nodes.values()} == {2}
+    assert {node.ballot.quorum for node in net.nodes.values()} == {2}
 
 
 def test_wait_for_all() -> None:
-    options = ExecutiveOptions(votequorum=True, expected_votes=2, two_node=True, wait_for_all=True)
+    options = ExecutiveOptions(
+        votequorum=True, quorum=QuorumOptions(expected_votes=2, two_node=True, wait_for_all=True)
+    )
     net = Cluster([1, 2], options=options)
     net.nodes[2].alive = False
     net.nodes[1].start()

@@ -371,6 +371,23 @@ def test_quorum_device_votes_are_counted(tmp_path: Path) -> None:
     assert (quorum.device.votes, quorum.expected_votes) == (3, 7)
 
 
+def test_quorum_device_votes_that_are_written_are_not_expected_at_first(tmp_path: Path) -> None:
+    """As in corosync: they are, once they have been seen together with those of all nodes."""
+    rest = addresses_list(4) + QUORUM + "device {\nmodel: net\nvotes: 1\n}\n}\n"
+    assert derived(configure(tmp_path, rest=rest)).quorum.expected_votes == 4
+
+
+def test_with_tracking_the_nodelist_counts(tmp_path: Path) -> None:
+    rest = addresses_list(4) + QUORUM + "expected_votes: 2\nallow_downscale: 1\n}\n"
+    assert derived(configure(tmp_path, rest=rest)).quorum.expected_votes == 4
+
+
+def test_two_node_that_is_switched_off_still_waits_for_all(tmp_path: Path) -> None:
+    rest = addresses_list(2) + QUORUM + "two_node: 1\nauto_tie_breaker: 1\n}\n"
+    quorum = derived(configure(tmp_path, rest=rest)).quorum
+    assert (quorum.two_node, quorum.wait_for_all, quorum.auto_tie_breaker) == (False, True, "lowest")
+
+
 @pytest.mark.parametrize(
     ("section", "nodes", "expected", "code"),
     [

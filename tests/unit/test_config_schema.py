@@ -8,6 +8,7 @@ import pytest
 
 from aisexec.config.document import replace_reference
 from aisexec.config.grammar import parse
+from aisexec.config.manual import OLDER, replace_keys
 from aisexec.config.schema import Values, keys, validate
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -128,3 +129,15 @@ def test_every_key_is_documented_and_its_default_valid() -> None:
 def test_reference_in_the_documentation_is_current() -> None:
     text = (ROOT / "docs" / "configuration.md").read_text(encoding="utf-8")
     assert replace_reference(text) == text, "run python -m aisexec.config.document docs/configuration.md"
+
+
+def test_manual_page_is_current() -> None:
+    page = ROOT / "docs" / "man" / "corosync.conf.5"
+    text = page.read_text(encoding="utf-8")
+    assert replace_keys(text) == text, "run python -m aisexec.config.manual docs/man/corosync.conf.5"
+
+
+def test_manual_page_names_every_key() -> None:
+    text = (ROOT / "docs" / "man" / "corosync.conf.5").read_text(encoding="utf-8").replace("\\-", "-")
+    for info in keys():
+        assert info.section in OLDER or not info.section or info.key in text, info

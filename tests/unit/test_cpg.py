@@ -104,6 +104,17 @@ def test_table_finds_by_group_and_node() -> None:
     assert Process(2, 5, b"a") not in table
 
 
+def test_a_process_is_listed_in_its_groups_as_it_joined_them() -> None:
+    table = ProcessTable()
+    joined = [Process(1, 7, group) for group in (b"z", b"a", b"m")]
+    for process in (*joined, Process(1, 3, b"m")):
+        table.add(process)
+    assert list(table) == table.on_node(1) == [Process(1, 3, b"m"), *joined]
+    table.remove([joined[0]])
+    table.add(joined[0])
+    assert list(table) == [Process(1, 3, b"m"), joined[1], joined[2], joined[0]]
+
+
 def corosync_order(processes: Sequence[Process]) -> list[Process]:
     """Entry by entry as corosync builds it."""
     entries: list[Process] = []

@@ -11,6 +11,8 @@ from aisexec.driver import FRAMES_AT_ONCE, Driver
 from aisexec.executive import Executive
 from aisexec.garbage import Garbage
 from aisexec.net.base import NetStats, Received, Transport
+from aisexec.services.stats_map import StatsMap
+from aisexec.services.timers import Alarm
 from aisexec.totem.stats import Stats
 from aisexec.totem.types import Unicast
 
@@ -39,6 +41,8 @@ class Stage:
     def __init__(self, story: list[str]) -> None:
         self.totem = cast(Any, self)
         self.stats = Stats()
+        self.statistics = StatsMap(lambda: 0.0, lambda delay, callback: Alarm(delay, callback))
+        self.token_received_at = 0.0
         self.backlog = 0
         self.circulating = False
         self.ring_id = None
@@ -64,6 +68,12 @@ class Stage:
         return None
 
     def flow_level(self) -> int:
+        return 0
+
+    def slots_free(self) -> int:
+        return 9
+
+    def frames_waiting(self) -> int:
         return 0
 
     def counters(self) -> Iterable[tuple[str, int]]:

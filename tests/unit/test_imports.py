@@ -12,13 +12,23 @@ import pytest
 ROOT = Path(__file__).parents[2]
 PACKAGES = ("aisexec", "ipc", "libais", "tools")
 
-BORDER = {"ipc.layout", "ipc.layouts", "ipc.cpg_layouts", "ipc.errors", "ipc._event_batch"}
+BORDER = {
+    "ipc._event_batch",
+    "ipc.cfg_layouts",
+    "ipc.cmap_layouts",
+    "ipc.cpg_layouts",
+    "ipc.errors",
+    "ipc.layout",
+    "ipc.layouts",
+    "ipc.quorum_layouts",
+    "ipc.votequorum_layouts",
+}
 """What both sides of the process border have to know of each other."""
 
 MAY_IMPORT: dict[str, set[str]] = {
     "ipc": set(),
     "libais": {"ipc"},
-    "tools": {"libais", "aisexec.config"},
+    "tools": {"libais", "aisexec.config", "ipc.blackbox"},
     # What has no room of its own in aisexec, from pure leaves up to the daemon.
     "aisexec.exit_codes": set(),
     "aisexec.limits": set(),
@@ -29,22 +39,34 @@ MAY_IMPORT: dict[str, set[str]] = {
     "aisexec.timing": {"ipc._histogram"},
     "aisexec._timing": {"ipc._histogram", "aisexec.timing"},
     "aisexec.messages": {"aisexec.totem", "aisexec.limits", *BORDER},
+    "aisexec.icmap": {"aisexec.limits", *BORDER},
     "aisexec.log_outputs": set(),
     "aisexec.log": {"aisexec.log_outputs", "aisexec.config.model", "aisexec.exit_codes"},
     "aisexec.daemon": {"aisexec.exit_codes"},
     "aisexec.keygen": {"aisexec.config"},
     "aisexec.lock": {"aisexec.exit_codes"},
+    "aisexec.recorder": {"ipc.blackbox"},
+    "aisexec.machine": {"aisexec.services.machine", "aisexec.totem.types"},
+    "aisexec.blackbox": {
+        "aisexec.config.model",
+        "aisexec.icmap",
+        "aisexec.log",
+        "aisexec.ratelimit",
+        "aisexec.recorder",
+        "aisexec.totem.types",
+    },
     "aisexec.state": {"aisexec.exit_codes"},
     "aisexec.sampling": set(),
     "aisexec.systemd": set(),
     "aisexec.realtime": {"aisexec.totem.types"},
     # The rooms.
     "aisexec.totem": {"ipc.layout"},
-    "aisexec.config": {"aisexec.totem.settings", "aisexec.exit_codes"},
+    "aisexec.config": {"aisexec.totem.settings", "aisexec.exit_codes", "aisexec.icmap"},
     "aisexec.net": {"aisexec.totem", "aisexec.exit_codes", "aisexec.ratelimit", "ipc.layout"},
     "aisexec.services": {
         "aisexec.totem",
         "aisexec.limits",
+        "aisexec.icmap",
         "aisexec.messages",
         "aisexec.ratelimit",
         *BORDER,
@@ -55,6 +77,7 @@ MAY_IMPORT: dict[str, set[str]] = {
         "aisexec.services",
         "aisexec.sync",
         "aisexec.limits",
+        "aisexec.icmap",
         "aisexec.messages",
         "aisexec.ratelimit",
         *BORDER,
@@ -69,8 +92,12 @@ MAY_IMPORT: dict[str, set[str]] = {
         "aisexec.messages",
         *BORDER,
     },
+    "aisexec.statistics": {"aisexec.services", "aisexec.totem", "ipc"},
+    "aisexec.slow_readers": set(),
     "aisexec._clients": {"aisexec", "ipc"},
     "aisexec._turn": {"aisexec", "ipc"},
+    "aisexec.reconfiguring": {"aisexec", "ipc"},
+    "aisexec.reload": {"aisexec", "ipc"},
     "aisexec.driver": {"aisexec", "ipc"},
     "aisexec.main": {"aisexec", "ipc"},
 }
@@ -81,6 +108,7 @@ PURE = (
     "aisexec.sync",
     "aisexec.executive",
     "aisexec.messages",
+    "aisexec.icmap",
     "aisexec.limits",
     "aisexec.net.crypto",
 )

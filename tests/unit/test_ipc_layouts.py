@@ -9,6 +9,8 @@ import errno
 
 import pytest
 
+from ipc import cfg_layouts as cfg
+from ipc import cmap_layouts as cmap
 from ipc import cpg_layouts as cpg
 from ipc import layouts
 from ipc.errors import CsError, from_errno, strerror
@@ -42,6 +44,33 @@ C_STRUCTURES = {
     cpg.TOTEM_CONFCHG_EVENT: "48: ring_nodeid 24, ring_seq 32, member_list_entries 40",
     cpg.ADDRESS: "24: nodeid 0, pid 8, reason 16",
     cpg.ZC_HEADER: "16: map_size 0, server_address 8",
+    cmap.SET_REQUEST: "296: key_length 16, key 24, value_len 280, type 288",
+    cmap.KEY_REQUEST: "280: key_length 16, key 24",
+    cmap.GET_REQUEST: "288: key_length 16, key 24, value_len 280",
+    cmap.ADJUST_INT_REQUEST: "288: key_length 16, key 24, step 280",
+    cmap.HANDLE_REQUEST: "24: handle 16",
+    cmap.TRACK_ADD_REQUEST: "296: key_length 16, key 24, track_type 280, track_inst_handle 288",
+    cmap.SET_CURRENT_MAP_REQUEST: "24: map 16",
+    cmap.GET_RESPONSE: "40: value_len 24, type 32",
+    cmap.HANDLE_RESPONSE: "32: handle 24",
+    cmap.ITER_NEXT_RESPONSE: "304: key_length 24, key 32, value_len 288, type 296",
+    cmap.NOTIFY_EVENT: "336: track_inst_handle 24, key_length 32, key 40, event 296, new_value_type 304, "
+    "old_value_type 312, new_value_len 320, old_value_len 328",
+    cfg.NAME: "258: length 0, value 2",
+    cfg.KILL_NODE_REQUEST: "288: nodeid 16, reason 24",
+    cfg.TRY_SHUTDOWN_REQUEST: "24: flags 16",
+    cfg.REPLY_TO_SHUTDOWN_REQUEST: "24: response 16",
+    cfg.NODE_REQUEST: "24: nodeid 16",
+    cfg.NODE_STATUS_REQUEST: "32: nodeid 16, version 24",
+    cfg.TRACK_START_REQUEST: "24: track_flags 16",
+    cfg.RING_STATUS_RESPONSE: "32: interface_count 24",
+    cfg.NODE_ADDRS_RESPONSE: "32: family 24, num_addrs 28",
+    cfg.LOCAL_GET_RESPONSE: "32: local_nodeid 24",
+    cfg.NODE_STATUS_VERSION_RESPONSE: "32: version 24",
+    cfg.NODE_STATUS_HEAD: "16: version 0, nodeid 4, reachable 8, remote 9, external 10, onwire_min 11, "
+    "onwire_max 12, onwire_ver 13",
+    cfg.LINK_STATUS: "520: enabled 0, connected 1, dynconnected 2, mtu 4, src_ipaddr 8, dst_ipaddr 264",
+    cfg.TEST_SHUTDOWN_EVENT: "32: error 16, flags 24",
 }
 
 
@@ -57,6 +86,8 @@ def test_structure_is_where_c_puts_it(layout: Layout[tuple[object, ...]]) -> Non
 def test_derived_sizes() -> None:
     assert cpg.MEMBERSHIP_GET_RESPONSE_SIZE == 9248
     assert cpg.ZC_PAYLOAD_OFFSET == 56
+    assert cfg.RING_STATUS_RESPONSE_SIZE == 10272
+    assert cfg.NODE_STATUS_RESPONSE_SIZE == 4200
     assert cpg.ATOMIC_MESSAGE_MAX == 1047552
     # Found with a C program: a stock receiver gets 1048392 bytes, and stalls for ever on more.
     assert cpg.DELIVER_MAX == 1048392

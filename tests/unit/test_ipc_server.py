@@ -260,7 +260,7 @@ def world(monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
             client.close()
         world.server.stop()
         assert os.listdir(world.run_dir) == []
-        assert world.server._queued_bytes == 0
+        assert world.server.queued_bytes == 0
     finally:
         world.server.stop()
         shutil.rmtree(world.run_dir)
@@ -665,7 +665,7 @@ def test_full_ring_queues_in_order_and_nothing_is_lost(world: World) -> None:
     assert client.bytes_owed() == 0
     assert (conn.stats.queueing, conn.stats.queued, conn.stats.dispatched) == (0, 0, count)
     until(lambda: not world.server._waiting and "retry" not in world.server._timers)
-    assert world.server._queued_bytes == 0
+    assert world.server.queued_bytes == 0
     assert conn.idle()
 
 
@@ -701,7 +701,7 @@ def test_client_that_never_reads_is_closed(world: World, monkeypatch: pytest.Mon
     assert world.log_has("does not read events")
     assert world.server.stats.cut_off == {CutOff.EVENTS: 1}
     assert other.call(b"x") == b"x"
-    assert world.server._queued_bytes == 0
+    assert world.server.queued_bytes == 0
 
 
 def test_all_queues_together_are_limited(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -831,6 +831,25 @@ def test_who_waits_for_room_in_a_polled_server_costs_nothing_afterwards(world: W
     numbered(client, range(20, 40))
     numbered(other, range(3))
     until(lambda: world.toy.numbers(1) == list(range(40)) and world.toy.numbers(2) == list(range(3)))
+
+
+def test_who_was_blocked_while_it_waited_is_read_again_by_a_polled_server(world: World) -> None:
+    client = world.client()
+    conn = world.connection()
+    conn.sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1)
+    world.server.wait_for_poll(True)
+    world.toy.room = 0
+    numbered(client, range(3))
+    world.server.poll()
+    assert conn.stopped
+    while not conn.blocked:  # it does not take the bytes that announce its events
+        conn.event(b"an event")
+        world.server.flush()
+    world.toy.room = None
+    world.server.resume()
+    numbered(client, range(3, 6))
+    until(world.server.poll)
+    assert world.toy.numbers(1) == list(range(6))
 
 
 def test_clients_that_die_while_the_server_is_polled_are_missed(world: World) -> None:

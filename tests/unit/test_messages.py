@@ -15,6 +15,7 @@ import pytest
 
 from aisexec import messages
 from aisexec.executive import Executive, ExecutiveOptions
+from aisexec.services.votequorum_state import QuorumOptions
 from aisexec.totem import wire
 from aisexec.totem.assembly import Assembly
 from aisexec.totem.types import Configuration, RingId
@@ -85,7 +86,14 @@ def meaning(group: bytes, body: bytes) -> tuple[object, ...]:
     if layout is messages.CPG_DOWNLIST:
         head = head._replace(nodeids=head.nodeids[: head.left_nodes])
     elif layout is messages.SERVICE_BUILD:
-        assert not any(head.service_list[head.service_list_entries :])
+        entries, unused = (
+            head.service_list[: head.service_list_entries],
+            head.service_list[head.service_list_entries :],
+        )
+        mark = len(messages.COMPANION)
+        assert not any(unused[:-mark])
+        assert unused[-mark:] in ((0,) * mark, messages.COMPANION)
+        head = head._replace(service_list=entries)
     elif layout is messages.CPG_JOINLIST_HEAD:
         for offset in range(layout.size, len(body), messages.CPG_JOINLIST_ENTRY.size):
             rest.append(messages.CPG_JOINLIST_ENTRY.unpack(body, offset))
@@ -114,6 +122,8 @@ class StageTotem:
 
     def start(self, now: float) -> None: ...
 
+    def explain_change(self) -> None: ...
+
     def take_effects(self) -> list[object]:
         return []
 
@@ -122,7 +132,7 @@ class Shadow:
     """An executive in the place of one node of a capture."""
 
     def __init__(self, nodeid: int) -> None:
-        options = ExecutiveOptions(votequorum=True, expected_votes=3)
+        options = ExecutiveOptions(votequorum=True, quorum=QuorumOptions(expected_votes=3))
         self.nodeid = nodeid
         self.totem = StageTotem()
         self.executive = Executive(FAST, nodeid, 0, options, Memory())

@@ -552,3 +552,18 @@ def test_memory_does_not_grow_with_restarts() -> None:
     peer = nodes[2]._peers[1]
     assert len(peer.closed) == CLOSED_SESSIONS_MAX
     assert len(nodes[2]._replies_limit._entries) <= 1024
+
+
+def test_members_are_added_and_taken_away_while_it_runs(nodes: Nodes) -> None:
+    stranger = Nodes((1, 2, 3, 9))
+    stranger.now = nodes.now
+    nodes.sealers[9] = stranger[9]
+    assert nodes.send(9, 1) is Verdict.STRANGER
+    nodes[1].set_members((1, 2, 3, 9))
+    assert nodes.send(9, 1) is Verdict.UNPROVEN
+    nodes.now += 1
+    assert nodes.send(9, 1) == b"frame"
+    assert nodes.send(2, 1) == b"frame"
+    nodes[1].set_members((1, 2, 3))
+    assert nodes.send(9, 1) is Verdict.STRANGER
+    assert nodes.send(3, 1) == b"frame"

@@ -378,3 +378,51 @@ def test_closed_is_silent(cluster: Cluster) -> None:
 
 def test_check_of_a_healthy_interface_changes_nothing(cluster: Cluster) -> None:
     assert cluster[1].transport.check() == LinkChange.NONE
+
+
+def test_nodes_are_added_and_taken_away_while_it_runs(settings: NetworkSettings) -> None:
+    everybody = Cluster(settings, 3)
+    members = everybody[1].settings.members
+    pair = {nodeid: members[nodeid] for nodeid in (1, 2)}
+    for node in everybody:
+        node.transport.reconfigure(pair, block_unlisted_ips=True)
+    everybody.start()
+    plain = everybody[1].transport.plain()
+    assert plain is not None
+    assert set(plain.addresses) == {2}
+
+    everybody[3].transport.reconfigure(members, block_unlisted_ips=True)
+    everybody[3].transport.broadcast([frame(MCAST, b"too early")])
+    everybody[1].wait(lambda: everybody[1].transport.stats.rejected_unlisted > 0)
+    assert everybody[1].received == []
+    for node in everybody:
+        node.transport.reconfigure(members, block_unlisted_ips=True)
+    assert set(plain.addresses) == {2, 3}
+    everybody[3].transport.broadcast([frame(MCAST, b"now")])
+    everybody[1].transport.unicast(3, [frame(TOKEN)])
+    assert everybody[1].wait_frames(1) == [frame(MCAST, b"now")]
+    assert everybody[3].wait_frames(1) == [frame(TOKEN)]
+
+    for nodeid in (1, 2):
+        everybody[nodeid].transport.reconfigure(pair, block_unlisted_ips=True)
+    assert set(plain.addresses) == {2}
+    everybody[3].transport.broadcast([frame(MCAST, b"too late")])
+    rejected = everybody[1].transport.stats
+    everybody[1].wait(lambda: rejected.rejected_unlisted > 1)
+    assert len(everybody[1].received) == 1
+    everybody[1].transport.broadcast_and_pass([frame(MCAST, b"both")], 2, frame(TOKEN))
+    everybody[2].wait(lambda: frame(TOKEN) in everybody[2].frames)
+    assert frame(MCAST, b"both") not in everybody[3].frames
+    everybody.close()
+
+
+def test_strangers_may_be_let_in_and_shut_out_again(cluster: Cluster, stranger: socket.socket) -> None:
+    node = cluster[1]
+    members = node.settings.members
+    node.transport.reconfigure(members, block_unlisted_ips=False)
+    stranger.sendto(frame(MCAST), target(node))
+    node.wait_frames(1)
+    node.transport.reconfigure(members, block_unlisted_ips=True)
+    stranger.sendto(frame(MCAST), target(node))
+    node.wait(lambda: node.transport.stats.rejected_unlisted == 1)
+    assert len(node.received) == 1

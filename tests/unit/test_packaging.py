@@ -5,6 +5,7 @@ from __future__ import annotations
 import configparser
 import importlib
 import os
+import re
 import subprocess
 import sys
 import tomllib
@@ -31,6 +32,16 @@ def test_every_package_is_installed(setup: configparser.ConfigParser) -> None:
     listed = set(setup["options"]["packages"].split())
     # In site-packages a top-level `tools` would be in everybody's way.
     assert listed == {folder.replace("tools", "aisexec_tools") for folder in folders}
+
+
+def test_tools_find_each_other_when_installed() -> None:
+    """Their package has another name then."""
+    absolute = [
+        str(path)
+        for path in (ROOT / "tools").rglob("*.py")
+        if re.search(r"^\s*(from|import) tools\b", path.read_text(), re.M)
+    ]
+    assert absolute == []
 
 
 def test_package_data_covers_all_other_files(setup: configparser.ConfigParser) -> None:

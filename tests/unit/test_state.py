@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from aisexec.exit_codes import ExitCode
-from aisexec.state import RingIdFile, StateError, enter_state_directory
+from aisexec.state import ExpectedVotesFile, RingIdFile, StateError, enter_state_directory
 
 
 def test_a_missing_file_is_zero_and_gets_created_private(tmp_path: Path) -> None:
@@ -132,3 +132,20 @@ def test_the_state_directory_must_exist(tmp_path: Path, monkeypatch: pytest.Monk
     (tmp_path / "there").mkdir()
     assert enter_state_directory("there") == str(tmp_path / "there")
     assert Path.cwd() == tmp_path / "there"
+
+
+def test_expected_votes_are_kept_as_corosync_lays_them_down(tmp_path: Path) -> None:
+    file = ExpectedVotesFile(str(tmp_path))
+    assert file.load() == 0
+    assert (tmp_path / "ev_tracking").read_bytes() == bytes(4)
+    assert file.store(13) is None
+    assert (tmp_path / "ev_tracking").read_bytes() == bytes.fromhex("0d000000")
+    assert ExpectedVotesFile(str(tmp_path)).load() == 13
+
+
+def test_expected_votes_that_cannot_be_kept(tmp_path: Path) -> None:
+    file = ExpectedVotesFile(str(tmp_path / "gone"))
+    assert "Unable to update ev_tracking_barrier 3" in (file.store(3) or "")
+    with pytest.raises(StateError) as caught:
+        file.load()
+    assert caught.value.exit_code == ExitCode.SERVICE_ENGINE_INIT

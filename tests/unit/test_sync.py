@@ -245,3 +245,16 @@ def test_who_was_away_since_a_service_was_in_step_has_not_come_along() -> None:
     stage.ring((1, 2), (1, 2), RingId(1, 29))
     inits = [call[1:3] for call in stage.calls if call[0] == "init"]
     assert inits[-2:] == [(0, (1, 2)), (2, (1,))]
+
+
+def test_our_service_list_says_what_we_are_and_corosync_sees_nothing_of_it() -> None:
+    stage = Stage(0, 2)
+    stage.ring((1, 2, 3), (1,))
+    ours = stage.sent[0]
+    assert SERVICE_BUILD.unpack(ours).service_list_entries == 2
+    stage.sync.deliver(1, ours)
+    stage.sync.deliver(3, ours)
+    stage.build(2, 0, 2)
+    assert stage.sync.companions == {1, 3}
+    stage.ring((1, 2), (1,), NEXT)
+    assert stage.sync.companions == frozenset()

@@ -138,3 +138,53 @@ def test_a_token_that_cannot_be_sent_is_counted_and_sent_again(
     tokens = ring.totem(3).stats.orf_token_rx
     ring.wait(lambda: ring.totem(3).stats.orf_token_rx > tokens + 50)
     assert ring.totem(1).stats.operational_token_lost == 0
+
+
+def test_clients_that_were_stopped_go_on_as_soon_as_there_is_room(
+    ring: Ring, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They ask for nothing meanwhile, and timers of the ring are a long time off."""
+    driver = ring.drivers[2]
+    levels: list[tuple[int, int]] = []
+    monkeypatch.setattr(
+        driver._server,
+        "set_flow_level",
+        lambda service, level: levels.append((level, ring.totem(2).stats.orf_token_rx)),
+    )
+    before = ring.totem(2).stats.orf_token_rx
+    driver._flow_level = 2
+    ring.wait(lambda: bool(levels))
+    level, tokens = levels[0]
+    assert level == 0
+    assert tokens - before < 10
+
+
+def test_messages_that_the_turn_cannot_send_are_sent_by_the_transport(
+    ring: Ring, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    transport: Any = ring.drivers[2]._transport
+    if transport.plain() is None:
+        pytest.skip("not a plain transport: the driver itself sends")
+    turn: Any = ring.drivers[2]._light
+    good = turn.addresses[3]
+    go_on = transport.go_on_sending
+    rest: list[int] = []
+
+    def mended(nodeid: int, frames: list[bytes]) -> None:
+        turn.addresses[3] = good
+        rest.append(len(frames))
+        go_on(nodeid, frames)
+
+    monkeypatch.setattr(transport, "go_on_sending", mended)
+    got: dict[int, list[bytes]] = {nodeid: [] for nodeid in MEMBERS}
+    for nodeid, driver in ring.drivers.items():
+        monkeypatch.setattr(
+            driver._executive,
+            "deliver",
+            lambda group, sender, message, nodeid=nodeid: got[nodeid].append(message),
+        )
+    turn.addresses[3] = b"\xff\xff" + good[2:]
+    assert ring.totem(2).submit(GROUP_SYNC, [bytes(5000)])
+    ring.wait(lambda: all(len(messages) == 1 for messages in got.values()))
+    assert rest == [5]  # four frames of the message, the token behind them
+    assert all(ring.counters(nodeid)["stats.srp.mcast_retx"] == 0 for nodeid in MEMBERS)

@@ -20,7 +20,7 @@ NODES = (1, 2, 3)
 GROUP = b"g"
 
 COMPARED_OTHERWISE = {"timers", "stats", "effects", "flow"}
-NOT_COMPARED = {*COMPARED_OTHERWISE, "settings", "user", "anomalies", "connectivity", "staging"}
+NOT_COMPARED = {*COMPARED_OTHERWISE, "settings", "user", "anomalies", "connectivity", "staging", "story"}
 
 
 class Upper:
@@ -49,6 +49,7 @@ def state(totem: Totem) -> dict[str, Any]:
     found = {name: getattr(core, name) for name in names - NOT_COMPARED}
     found["regular_q"], found["recovery_q"] = core.regular_q.frames, core.recovery_q.frames
     found["misses"] = core.regular_q.miss_count
+    found["retransmits"] = vars(core.retransmits)
     found["interrupted"] = core.interrupted.packets
     found["interrupted_trans"] = core.interrupted_trans.packets
     return found | {

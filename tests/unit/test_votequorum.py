@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from aisexec.executive import Executive, ExecutiveOptions
@@ -21,9 +23,9 @@ from aisexec.services.votequorum import (
     PARAM_EXPECTED_VOTES,
     PARAM_NODE_VOTES,
     RECONFIGURE,
-    Flag,
     VoteQuorum,
 )
+from aisexec.services.votequorum_state import Flag, QuorumOptions
 from aisexec.totem.types import RingId
 from tests.sim.executives import Memory
 from tests.sim.network import FAST
@@ -33,17 +35,13 @@ from tests.unit.service_support import StageContext
 class Node:
     """Node 1 with votequorum, in rings that change at will."""
 
-    def __init__(self, expected: int, *, votes: int = 1, two_node: bool = False, wfa: bool = False) -> None:
+    def __init__(self, expected: int, **options: Any) -> None:
         self.context = StageContext(1)
         self.quorum = Quorum(self.context, provider=True)
         self.service = VoteQuorum(
-            self.context,
-            self.quorum,
-            votes=votes,
-            expected_votes=expected,
-            two_node=two_node,
-            wait_for_all=wfa,
+            self.context, self.quorum, QuorumOptions(expected_votes=expected, **options)
         )
+        self.ballot = self.service.ballot
         self.seq = 1
         self.members: tuple[int, ...] = ()
         self.service.start()
@@ -73,7 +71,7 @@ class Node:
         sender: int | None = None,
     ) -> None:
         header = ExecHeader(exec_id(5, NODEINFO), VOTE_NODE_INFO.size)
-        wanted = self.service.us.expected_votes if expected is None else expected
+        wanted = self.ballot.us.expected_votes if expected is None else expected
         message = VOTE_NODE_INFO.pack(VoteNodeInfo(header, nodeid, votes, wanted, flags))
         self.deliver(nodeid if sender is None else sender, NODEINFO, message)
 
@@ -86,12 +84,12 @@ class Node:
 
     @property
     def state(self) -> tuple[int, bool]:
-        assert self.service.quorate == self.quorum.quorate
-        return self.service.quorum, self.service.quorate
+        assert self.ballot.quorate == self.quorum.quorate
+        return self.ballot.quorum, self.ballot.quorate
 
     def announced(self) -> Flag:
         self.context.sent.clear()
-        self.service._send_nodeinfo(1)
+        self.service.send_nodeinfo(1)
         return Flag(VOTE_NODE_INFO.unpack(self.context.sent[-1]).flags)
 
 
@@ -111,7 +109,7 @@ def test_quorum_is_more_than_half_of_the_expected_votes(expected: int, quorum: i
 def test_more_votes_than_expected_raise_the_expectation_for_good() -> None:
     node = Node(3)
     node.ring(1, 2, 3, 4, 5)
-    assert node.service.us.expected_votes == 5
+    assert node.ballot.us.expected_votes == 5
     assert node.state == (3, True)
     node.ring(1, 2)
     assert node.state == (3, False)
@@ -136,7 +134,7 @@ def test_two_nodes() -> None:
 
 
 def test_wait_for_all() -> None:
-    node = Node(3, wfa=True)
+    node = Node(3, wait_for_all=True)
     assert node.announced() == Flag.FIRST | Flag.WAIT_FOR_ALL
     node.ring(1, 2)
     assert not node.quorum.quorate
@@ -154,13 +152,13 @@ def test_wait_for_all() -> None:
 
 
 def test_wait_for_all_ends_with_a_quorate_partition_that_has_seen_all() -> None:
-    node = Node(3, wfa=True)
+    node = Node(3, wait_for_all=True)
     node.ring(1, 2, flags=Flag.QUORATE, expected=3)
     assert node.state == (2, True)
 
 
 def test_operator_ends_waiting() -> None:
-    node = Node(3, wfa=True)
+    node = Node(3, wait_for_all=True)
     node.ring(1, 2)
     node.reconfigure(PARAM_CANCEL_WAIT_FOR_ALL, 0)
     assert node.state == (2, True)
@@ -173,7 +171,7 @@ def test_leaving_node_lowers_quorum_by_count() -> None:
     assert node.state == (3, True)
     node.info(4, flags=Flag.LEAVING | Flag.QUORATE)
     assert node.state == (2, True)
-    assert node.service.us.expected_votes == 3
+    assert node.ballot.us.expected_votes == 3
     node.info(3, flags=Flag.LEAVING | Flag.QUORATE)
     assert node.state == (2, True)
     node.ring(1, 2)
@@ -184,7 +182,7 @@ def test_quorate_node_sets_the_expectation_of_one_that_is_not() -> None:
     node = Node(7)
     node.ring(1, 2, flags=Flag.QUORATE, expected=3)
     assert node.state == (2, True)
-    assert node.service.us.expected_votes == 3
+    assert node.ballot.us.expected_votes == 3
     node.ring(1, 2, flags=Flag.QUORATE, expected=9)  # both are: the highest counts
     assert node.state == (5, False)
 
@@ -195,11 +193,11 @@ def test_reconfiguration_at_run_time() -> None:
     node.reconfigure(PARAM_EXPECTED_VOTES, 5)
     assert node.state == (3, True)
     node.reconfigure(PARAM_EXPECTED_VOTES, 0)  # means nothing
-    assert node.service.us.expected_votes == 5
+    assert node.ballot.us.expected_votes == 5
     node.reconfigure(PARAM_EXPECTED_VOTES, 3)
     assert node.state == (2, True)
     node.reconfigure(PARAM_NODE_VOTES, 3, nodeid=2)
-    assert node.service.us.expected_votes == 5
+    assert node.ballot.us.expected_votes == 5
     assert node.state == (3, True)
     node.reconfigure(PARAM_NODE_VOTES, 3, nodeid=99)
     node.reconfigure(77, 3)
@@ -226,7 +224,7 @@ def test_forged_votes_do_not_break_anything() -> None:
         node.info(nodeid, votes=0xFFFFFFFF, expected=0xFFFFFFFF, flags=0xFFFFFFFF)
     with pytest.raises(AnomalyError):
         node.info(1000)
-    assert len(node.service.nodes) == 384
+    assert len(node.ballot.roll) == 384
     node.ring(1, 2)
     assert isinstance(node.announced(), Flag)
 

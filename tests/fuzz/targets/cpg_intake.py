@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections import deque
 from collections.abc import Sequence
 from functools import cache
 from typing import TYPE_CHECKING, Any, Final, cast
@@ -11,6 +12,7 @@ from aisexec.messages import CPG_MCAST, CpgMcast, ExecHeader, GroupName, Source,
 from aisexec.services._intake import Intake
 from aisexec.services.cpg_joinlist import MCAST, SERVICE
 from aisexec.totem._packing import Packer
+from aisexec.totem._state import CoreState
 from aisexec.totem.stack import EXECUTIVE_MESSAGE_MAX, GROUP_ROOM
 from ipc.cpg_layouts import DELIVER_MAX, MCAST_REQUEST, CpgRequest, Guarantee, McastRequest
 from tests.fuzz.hostile import Leaf, leaves
@@ -36,21 +38,31 @@ HEAD: Final = CpgMcast(ExecHeader(exec_id(SERVICE, MCAST), 0), GroupName(3, b"ab
 Packets = list[tuple[bytes, int]]
 
 
+class Core(CoreState):
+    """A token that is held, and what waits for it."""
+
+    queue_slots = SLOTS + 2  # of which two are never used
+
+    def __init__(self) -> None:
+        self.q_new = deque()
+        self.token_held = True
+
+
 class Totem:
     """What the intake sees of the protocol."""
 
     frame_room = NET_MTU - 24
 
     def __init__(self) -> None:
-        self.packets: Packets = []
-        self.packer = Packer(NET_MTU, lambda packet, guarantee: self.packets.append((packet, guarantee)))
+        self.core = Core()
+        self.packer = Packer(
+            NET_MTU, lambda packet, guarantee: self.core.q_new.append((packet, guarantee))
+        )
         self.woken = 0
 
-    def frames_waiting(self) -> int:
-        return len(self.packets)
-
-    def slots_free(self) -> int:
-        return SLOTS - len(self.packets)
+    @property
+    def packets(self) -> Packets:
+        return list(self.core.q_new)
 
     def wake(self) -> None:
         self.woken += 1
@@ -111,7 +123,7 @@ def fuzz(data: bytes) -> None:
                 totem.packer.flush()
                 plain.packer.flush()
                 assert totem.packets == plain.packets
-                totem.packets.clear()
+                totem.core.q_new.clear()
                 plain.packets.clear()
         assert totem.packets == plain.packets
         assert totem.packer.staged == plain.packer.staged

@@ -39,7 +39,7 @@ LAYOUTS: Final[dict[int, tuple[Layout[Any], ...]]] = {
     exec_id(1, 0): (messages.EXEC_HEADER,),
     exec_id(1, 1): (messages.CFG_KILL_NODE,),
     exec_id(1, 2): (messages.EXEC_HEADER,),
-    exec_id(1, 3): (messages.EXEC_HEADER,),
+    exec_id(1, 3): (messages.CFG_RELOAD_CONFIG,),
     exec_id(1, 4): (messages.EXEC_HEADER,),
     exec_id(2, 0): (messages.CPG_PROC,),
     exec_id(2, 1): (messages.CPG_PROC,),
@@ -52,6 +52,8 @@ LAYOUTS: Final[dict[int, tuple[Layout[Any], ...]]] = {
     exec_id(5, 1): (messages.VOTE_RECONFIGURE,),
     exec_id(5, 2): (messages.EXEC_HEADER,),
     exec_id(5, 3): (messages.EXEC_HEADER,),
+    exec_id(16, 0): (messages.RELOAD_CHECK,),
+    exec_id(16, 1): (messages.RELOAD_VERDICT,),
 }
 """By id in the header: what follows what."""
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Final
 
 from aisexec.executive import ExecutiveOptions
 from aisexec.messages import GROUP_SERVICES, GROUP_SYNC
+from aisexec.services.votequorum_state import QuorumOptions
 from aisexec.totem import wire
 from aisexec.totem.packing import PACKET_HEAD
 from aisexec.totem.types import RingId
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
 SECONDS = 20.0
 
 GROUP: Final = b"fuzzed"
-_OPTIONS: Final = ExecutiveOptions(votequorum=True, expected_votes=3)
+_OPTIONS: Final = ExecutiveOptions(votequorum=True, quorum=QuorumOptions(expected_votes=3))
 _ADAPTED: Final = How.RING | How.NUMBERS | How.MEMBER
 
 

@@ -1,0 +1,1 @@
+"""votequorum before judges: corosync-vqsim, and stock nodes in the same ring."""
