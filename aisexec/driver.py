@@ -17,13 +17,11 @@ from aisexec._timing import Timing
 from aisexec._turn import Turn
 from aisexec.batching import pause
 from aisexec.counters import flatten
-from aisexec.executive import (
+from aisexec.effects import (
     FOR_CLIENTS,
-    Buffers,
     CloseClient,
     Event,
     Events,
-    Executive,
     ExecutiveEffect,
     LoggingKeysChanged,
     ReadConfiguration,
@@ -34,10 +32,12 @@ from aisexec.executive import (
     StoreExpectedVotes,
     TotemKeysChanged,
 )
+from aisexec.executive import Executive
 from aisexec.garbage import Garbage
 from aisexec.icmap import Icmap
 from aisexec.net.base import LinkChange, Received, Transport
 from aisexec.reconfiguring import Configuration, NoConfiguration, Reconfiguring
+from aisexec.service_context import Buffers
 from aisexec.slow_readers import SlowReaders
 from aisexec.statistics import Statistics, derived
 from aisexec.totem._reception import holds_token

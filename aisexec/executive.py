@@ -9,8 +9,19 @@ from __future__ import annotations
 import errno
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
-from typing import NamedTuple, Protocol, cast
+from typing import cast
 
+from aisexec.effects import (
+    FOR_CLIENTS,
+    FRAMES,
+    CloseClient,
+    ExecutiveEffect,
+    LoggingKeysChanged,
+    ReadConfiguration,
+    Reconfigured,
+    Respond,
+    TotemKeysChanged,
+)
 from aisexec.icmap import Change, Icmap, TrackEvent, i32, u8
 from aisexec.limits import (
     ADMISSION_VISITS,
@@ -21,6 +32,7 @@ from aisexec.limits import (
 )
 from aisexec.messages import EXEC_HEADER, GROUP_SERVICES, GROUP_SYNC, exec_id
 from aisexec.ratelimit import RateLimit
+from aisexec.service_context import Buffers, ServiceContext
 from aisexec.services import runtime_keys
 from aisexec.services._intake import Intake
 from aisexec.services.base import AnomalyError, Client, Message, Request, Service
@@ -46,210 +58,15 @@ from aisexec.totem.types import (
     LOG_ERR,
     LOG_NOTICE,
     LOG_WARNING,
-    Broadcast,
-    Broadcasts,
     Configuration,
     Effect,
     Log,
-    Unicast,
 )
 from ipc._event_batch import EventBatch
 from ipc.cpg_layouts import BadMessageError
 from ipc.errors import CsError
-from ipc.layout import Buffer, ShortBufferError
+from ipc.layout import ShortBufferError
 from ipc.layouts import REQUEST_HEADER, RESPONSE_HEADER, ResponseHeader
-
-
-class Respond(NamedTuple):
-    """Answer a client's synchronous request."""
-
-    client: int
-    message: bytes
-
-
-class Event(NamedTuple):
-    """Send an event, its parts joined, to a client."""
-
-    client: int
-    parts: tuple[Buffer, ...]
-
-
-class Events(NamedTuple):
-    """The same event to several clients: one entry, however many they are."""
-
-    clients: tuple[int, ...]
-    parts: tuple[Buffer, ...]
-
-
-class CloseClient(NamedTuple):
-    """Close a client that broke the rules."""
-
-    client: int
-    reason: str
-
-
-class Shutdown(NamedTuple):
-    """End the executive."""
-
-    reason: str
-    exit_code: int
-    leave: bool
-
-
-class ReadConfiguration(NamedTuple):
-    """Read and check the configuration file beside the loop, then call configuration_read()."""
-
-    serial: int
-
-
-class StoreExpectedVotes(NamedTuple):
-    """Keep the most votes that were ever expected over restarts."""
-
-    votes: int
-
-
-class Reconfigured(NamedTuple):
-    """A new configuration is in force here: network, log and files have to follow."""
-
-    world: object
-
-
-class TotemKeysChanged(NamedTuple):
-    """A program has set keys of totem. in the map: call change_settings() with what follows from them."""
-
-
-class LoggingKeysChanged(NamedTuple):
-    """A program has set keys of logging. in the map: the log has to follow."""
-
-
-class ReopenLogs(NamedTuple):
-    """Open the log files anew, and answer the client with what came of it."""
-
-    client: int
-    done: bytes
-    failed: bytes
-
-
-ExecutiveEffect = (
-    Effect
-    | Respond
-    | Event
-    | Events
-    | EventBatch
-    | CloseClient
-    | Shutdown
-    | StoreExpectedVotes
-    | ReadConfiguration
-    | Reconfigured
-    | TotemKeysChanged
-    | LoggingKeysChanged
-    | ReopenLogs
-)
-
-
-FRAMES = (Unicast, Broadcast, Broadcasts)
-FOR_CLIENTS = (EventBatch, Event, Events, Respond, CloseClient)
-"""Carried out behind the frames that were made with them."""
-
-
-class Buffers(Protocol):
-    """Zero-copy buffers of clients; see services.base.Context."""
-
-    def open_buffer(self, client: int, path: str, size: int) -> None: ...
-    def read_buffer(self, client: int, cookie: int, offset: int, size: int) -> bytes: ...
-    def release_buffer(self, client: int, cookie: int) -> None: ...
-
-
-class ServiceContext:
-    """The executive as one service sees it."""
-
-    def __init__(self, executive: Executive, subsystem: str) -> None:
-        self._executive = executive
-        self._subsystem = subsystem
-        self.nodeid = executive.nodeid
-        self.map = executive.map
-
-    @property
-    def now(self) -> float:
-        return self._executive.now
-
-    @property
-    def options(self) -> ExecutiveOptions:
-        return self._executive.options
-
-    @property
-    def members(self) -> Sequence[int]:
-        return self._executive.totem.members
-
-    @property
-    def companions(self) -> frozenset[int]:
-        return self._executive.sync.companions
-
-    @property
-    def mtu(self) -> int:
-        return self._executive.totem.mtu
-
-    @property
-    def link_up(self) -> bool:
-        return self._executive.link_up
-
-    def reaches(self, nodeid: int) -> bool:
-        return self._executive.totem.hears(nodeid)
-
-    def read_configuration(self, done: Callable[[Findings], None]) -> None:
-        self._executive.read_configuration(done)
-
-    def reconfigure(self, reconfiguration: Reconfiguration) -> None:
-        self._executive.reconfigure(reconfiguration)
-
-    def reopen_logs(self, client: int, done: bytes, failed: bytes) -> None:
-        self._executive.emit(ReopenLogs(client, done, failed))
-
-    def multicast(self, parts: Sequence[bytes], *, safe: bool = False) -> bool:
-        return self._executive.multicast(parts, safe=safe)
-
-    def respond(self, client: int, message: bytes) -> None:
-        self._executive.emit(Respond(client, message))
-
-    def event(self, client: int, *parts: Buffer) -> None:
-        self._executive.emit(Event(client, parts))
-
-    def event_to_all(self, clients: Sequence[int], *parts: Buffer) -> None:
-        if clients:
-            self._executive.emit(Events(tuple(clients), parts))
-
-    def open_batch(self) -> EventBatch:
-        return self._executive.open_batch()
-
-    def close(self, client: int, reason: str) -> None:
-        self._executive.emit(CloseClient(client, reason))
-
-    def log(self, priority: int, text: str) -> None:
-        self._executive.emit(Log(self._subsystem, priority, text))
-
-    def call_later(self, delay: float, callback: Callable[[], None]) -> Alarm:
-        return self._executive.call_later(delay, callback)
-
-    def want_token(self) -> None:
-        self._executive.call_when_token_passed()
-
-    def store_expected_votes(self, votes: int) -> None:
-        self._executive.emit(StoreExpectedVotes(votes))
-
-    def expect_end(self, nodeid: int, by: str) -> None:
-        self._executive.totem.expect_end(nodeid, by)
-
-    def shut_down(self, reason: str, exit_code: int, *, leave: bool) -> None:
-        self._executive.emit(Shutdown(reason, exit_code, leave))
-
-    def open_buffer(self, client: int, path: str, size: int) -> None:
-        self._executive.buffers.open_buffer(client, path, size)
-
-    def read_buffer(self, client: int, cookie: int, offset: int, size: int) -> bytes:
-        return self._executive.buffers.read_buffer(client, cookie, offset, size)
-
-    def release_buffer(self, client: int, cookie: int) -> None:
-        self._executive.buffers.release_buffer(client, cookie)
 
 
 class Executive:

@@ -18,7 +18,7 @@ from aisexec.config import Effective, Loaded, Quorum, check_report, effective, e
 from aisexec.config.keys import configuration_keys
 from aisexec.daemon import DaemonError, Startup, go_to_background
 from aisexec.driver import Driver
-from aisexec.executive import Buffers, Executive, ExecutiveOptions
+from aisexec.executive import Executive, ExecutiveOptions
 from aisexec.exit_codes import ExitCode
 from aisexec.garbage import Garbage
 from aisexec.lock import LockError, NodeLock
@@ -30,6 +30,7 @@ from aisexec.net.transports import create_transport
 from aisexec.realtime import Scheduling, apply_scheduling, lock_memory, parse_priority, raise_open_files
 from aisexec.reload import InForce, Reloader
 from aisexec.sampling import Sampler
+from aisexec.service_context import Buffers
 from aisexec.services.votequorum_state import DeviceOptions, QuorumOptions, TieBreaker
 from aisexec.state import ExpectedVotesFile, RingIdFile, StateError, enter_state_directory
 from aisexec.systemd import Notifier

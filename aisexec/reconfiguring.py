@@ -11,13 +11,8 @@ from typing import Any, Protocol
 import gevent
 from gevent.event import AsyncResult
 
-from aisexec.executive import (
-    Executive,
-    LoggingKeysChanged,
-    ReadConfiguration,
-    Reconfigured,
-    TotemKeysChanged,
-)
+from aisexec.effects import LoggingKeysChanged, ReadConfiguration, Reconfigured, TotemKeysChanged
+from aisexec.executive import Executive
 from aisexec.icmap import Icmap
 from aisexec.services.options import Findings
 from aisexec.totem.settings import Settings

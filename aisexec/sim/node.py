@@ -6,16 +6,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Protocol
 
-from aisexec.executive import (
-    CloseClient,
-    Event,
-    Events,
-    Executive,
-    ExecutiveOptions,
-    ReadConfiguration,
-    Respond,
-    Shutdown,
-)
+from aisexec.effects import CloseClient, Event, Events, ReadConfiguration, Respond, Shutdown
+from aisexec.executive import Executive, ExecutiveOptions
 from aisexec.services.options import Findings, Reconfiguration
 from aisexec.services.quorum import Quorum
 from aisexec.services.reload import Reload

@@ -10,13 +10,11 @@ from collections import deque
 from collections.abc import Sequence
 from typing import Any, Final, cast
 
-from aisexec.executive import (
+from aisexec.effects import (
     CloseClient,
     Event,
     Events,
-    Executive,
     ExecutiveEffect,
-    ExecutiveOptions,
     LoggingKeysChanged,
     ReadConfiguration,
     Reconfigured,
@@ -24,6 +22,7 @@ from aisexec.executive import (
     Shutdown,
     TotemKeysChanged,
 )
+from aisexec.executive import Executive, ExecutiveOptions
 from aisexec.limits import CLIENT_EVENT_LIST_MAX, PENDING_LEAVES_MAX, PROCESSES_MAX
 from aisexec.messages import (
     CPG_PARTIAL_MCAST,

@@ -226,4 +226,4 @@ def test_a_log_file_that_cannot_be_written(new_cluster: NewCluster) -> None:
     edit(cluster, replace(f"logfile: {node.log.path}", "logfile: /no/such/directory/log"))
     line = node.configuration.read_text().splitlines().index("    logfile: /no/such/directory/log") + 1
     assert reload(node)[0] == INVALID_PARAM
-    wait_log(node, f"{node.configuration}:{line}: logging.logfile")
+    wait_log(node, f"{node.configuration}:{line}: can't open logfile '/no/such/directory/log'")

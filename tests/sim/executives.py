@@ -8,7 +8,8 @@ from dataclasses import dataclass, field
 from itertools import islice
 from typing import Any, NamedTuple
 
-from aisexec.executive import CloseClient, Event, Events, Executive, ExecutiveOptions, Respond, Shutdown
+from aisexec.effects import CloseClient, Event, Events, Respond, Shutdown
+from aisexec.executive import Executive, ExecutiveOptions
 from aisexec.services.cpg import Cpg
 from aisexec.services.quorum import Quorum
 from aisexec.services.votequorum import VoteQuorum

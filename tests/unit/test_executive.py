@@ -7,14 +7,8 @@ import struct
 
 import pytest
 
-from aisexec.executive import (
-    CloseClient,
-    Events,
-    Executive,
-    ExecutiveEffect,
-    ExecutiveOptions,
-    Respond,
-)
+from aisexec.effects import CloseClient, Events, ExecutiveEffect, Respond
+from aisexec.executive import Executive, ExecutiveOptions
 from aisexec.icmap import text, u8, u16, u32
 from aisexec.limits import LOG_INTERVAL
 from aisexec.messages import CFG_KILL_NODE, CfgKillNode, ExecHeader, Name, exec_id

@@ -8,7 +8,8 @@ from typing import cast
 
 import gevent
 
-from aisexec.executive import Executive, ReadConfiguration, TotemKeysChanged
+from aisexec.effects import ReadConfiguration, TotemKeysChanged
+from aisexec.executive import Executive
 from aisexec.icmap import Icmap
 from aisexec.reconfiguring import TOTEM_KEYS_MAX, Reconfiguring
 from aisexec.services.options import Findings

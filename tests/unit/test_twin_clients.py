@@ -16,7 +16,8 @@ from typing import Any, NamedTuple
 import pytest
 
 from aisexec._clients import Clients
-from aisexec.executive import CloseClient, Event, Events, Executive, ExecutiveOptions, Respond
+from aisexec.effects import CloseClient, Event, Events, Respond
+from aisexec.executive import Executive, ExecutiveOptions
 from aisexec.totem.types import Unicast
 from ipc import cpg_layouts as cpg
 from ipc import requests as requests_module

@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 
-from aisexec.executive import Executive, ExecutiveEffect, ExecutiveOptions
+from aisexec.effects import ExecutiveEffect
+from aisexec.executive import Executive, ExecutiveOptions
 from aisexec.messages import CPG_MCAST
 from aisexec.services._intake import Intake, layouts
 from aisexec.services.cpg import Cpg
