@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import faulthandler
+import threading
 import time
 import traceback
 from collections.abc import Callable
 from types import TracebackType
-from typing import Final
+from typing import Any, Final
 
 import gevent
+from gevent.event import AsyncResult
 
 from aisexec.config.model import Logging
 from aisexec.icmap import Change, Icmap
@@ -25,6 +27,15 @@ STATE_KEY: Final = "runtime.blackbox.dump_state"
 FAILURE_INTERVAL: Final = 60.0
 """Seconds between two dumps for the same failure, and between two reports of it."""
 
+ASKED_INTERVAL: Final = 1.0
+"""Seconds between two dumps that programs ask for, or two of the state, in the long run ..."""
+
+ASKED_AT_ONCE: Final = 5
+"""... and how many there may be at once; what is asked for beyond that comes together."""
+
+WRITING_WAIT: Final = 0.01
+"""Seconds to wait for a dump: corosync-blackbox(8) of corosync looks for it when the key is set."""
+
 TRACEBACK_LINES_MAX: Final = 60
 """Lines of a traceback in the log; the innermost ones."""
 
@@ -38,6 +49,10 @@ class Blackbox:
         self._failures = RateLimit(FAILURE_INTERVAL)
         self._recorder: FlightRecorder | None = None
         self._missing = "logging.blackbox is off"
+        self._writing = threading.Lock()
+        self._in_thread = False
+        self._once_more = False
+        self._asked = Paced(self._dump_beside)
 
     def __enter__(self) -> Blackbox:
         return self
@@ -81,11 +96,13 @@ class Blackbox:
 
     def watch(self, map_: Icmap, dump_state: Callable[[], object]) -> None:
         """Serve the two keys of corosync-blackbox(8)."""
+        paced_state = Paced(dump_state)
+
         def flight_data(change: Change) -> None:
-            self.dump()
+            self._asked.call()
 
         def state(change: Change) -> None:
-            dump_state()
+            paced_state.call()
 
         map_.track(DUMP_KEY, flight_data)
         map_.track(STATE_KEY, state)
@@ -95,12 +112,50 @@ class Blackbox:
         if self._recorder is None:
             self._log(LOG_WARNING, f"There is no flight recording: {self._missing}")
             return
+        self._tell(self._write(self._recorder))
+
+    def _write(self, recorder: FlightRecorder) -> str | OSError:
+        """The path, or what is wrong; also called in a thread."""
         try:
-            path = self._recorder.dump()
+            with self._writing:
+                return recorder.dump()
         except OSError as error:
-            self._log(LOG_ERR, f"Can't store blackbox file: {error.strerror} ({error.filename})")
+            return error
+
+    def _tell(self, written: str | OSError) -> None:
+        if isinstance(written, OSError):
+            self._log(LOG_ERR, f"Can't store blackbox file: {written.strerror} ({written.filename})")
         else:
-            self._log(LOG_NOTICE, f"Flight data is in {path}: corosync-blackbox --file {path}")
+            self._log(LOG_NOTICE, f"Flight data is in {written}: corosync-blackbox --file {written}")
+
+    def _dump_beside(self) -> None:
+        """As dump(), in a thread: a large recording, or a slow disk, does not hold up the token."""
+        recorder = self._recorder
+        if recorder is None:
+            self.dump()
+            return
+        if self._in_thread:
+            self._once_more = True
+            return
+        self._in_thread = True
+        over = threading.Event()
+
+        def write() -> str | OSError:
+            try:
+                return self._write(recorder)
+            finally:
+                over.set()
+
+        gevent.get_hub().threadpool.spawn(write).rawlink(self._have_written)
+        over.wait(WRITING_WAIT)
+
+    def _have_written(self, result: AsyncResult[str | OSError]) -> None:
+        self._in_thread = False
+        if result.value is not None:
+            self._tell(result.value)
+        if self._once_more:
+            self._once_more = False
+            self._asked.call()
 
     def failed(self, error: BaseException) -> None:
         """An exception that nobody expects: log all of it, and keep what led to it."""
@@ -135,3 +190,31 @@ class Blackbox:
 
     def _log(self, priority: int, line: str) -> None:
         self._logger.log("MAIN", priority, line)
+
+
+class Paced:
+    """Calls something when asked to, ASKED_AT_ONCE times and then once per ASKED_INTERVAL."""
+
+    def __init__(self, action: Callable[[], object]) -> None:
+        self._action = action
+        self._free_at = float("-inf")
+        """When all that has been asked for until now is paid off."""
+        self._timer: Any = None
+
+    def call(self) -> None:
+        """Now, or as soon as it may be; once for all that ask until then."""
+        if self._timer is not None:
+            return
+        wait = self._free_at - (ASKED_AT_ONCE - 1) * ASKED_INTERVAL - time.monotonic()
+        if wait <= 0:
+            self._run()
+        else:
+            self._timer = gevent.get_hub().loop.timer(wait)
+            self._timer.start(self._run)
+
+    def _run(self) -> None:
+        if self._timer is not None:
+            self._timer.close()
+            self._timer = None
+        self._free_at = max(self._free_at, time.monotonic()) + ASKED_INTERVAL
+        self._action()

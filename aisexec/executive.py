@@ -269,15 +269,23 @@ class Executive:
     def reconfigure(self, new: Reconfiguration) -> None:
         """For services: see services.base.Context."""
         old, self.options = self.options, replace(new.options, votequorum=self.options.votequorum)
-        self.map.set("config.totemconfig_reload_in_progress", u8(1))
-        self.map.set("config.reload_in_progress", u8(1))
-        take_over(self.map, new.keys)
-        self._take_settings(new.settings)
-        for service in self.services.values():
-            service.reconfigured(old, self.options)
-        self.map.set("config.reload_status", i32(CsError.OK))
-        self.map.set("config.totemconfig_reload_in_progress", u8(0))
-        self.map.set("config.reload_in_progress", u8(0))
+        try:
+            self.map.set("config.totemconfig_reload_in_progress", u8(1))
+            self.map.set("config.reload_in_progress", u8(1))
+            take_over(self.map, new.keys)
+            self._take_settings(new.settings)
+            for service in self.services.values():
+                service.reconfigured(old, self.options)
+            self.map.set("config.reload_status", i32(CsError.OK))
+        except Exception:
+            self.map.set("config.reload_status", i32(CsError.LIBRARY))
+            raise
+        finally:
+            # As long as they are set, changes of keys are passed over, also those that programs make.
+            try:
+                self.map.set("config.totemconfig_reload_in_progress", u8(0))
+            finally:
+                self.map.set("config.reload_in_progress", u8(0))
         self.emit(Reconfigured(new.world))
 
     def change_settings(self, settings: Settings, now: float) -> None:

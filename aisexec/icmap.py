@@ -12,7 +12,7 @@ from bisect import bisect_left, bisect_right, insort
 from collections.abc import Callable
 from typing import NamedTuple
 
-from aisexec.limits import MAP_BYTES_MAX
+from aisexec.limits import MAP_BYTES_MAX, MAP_CLIENT_CONFIGURED_MAX, MAP_CLIENT_KEYS_MAX
 from ipc.cmap_layouts import KEY_MAX, KEY_MIN, NUMBER_FORMATS, VALUE_MAX
 from ipc.cmap_layouts import TrackEvent as TrackEvent
 from ipc.cmap_layouts import ValueType as ValueType
@@ -26,6 +26,9 @@ CODES = {type: struct.Struct(code) for type, code in NUMBER_FORMATS.items()}
 
 ENTRY_SIZE = 256
 """Bytes that a key takes besides its name and its value, about."""
+
+CONFIGURED = ("logging.", "totem.", "nodelist.", "quorum.", "uidgid.config.", "nozzle.")
+"""Keys that a reload takes out when the file does not have them any more."""
 
 INTEGERS = frozenset(CODES) - {ValueType.FLOAT, ValueType.DOUBLE}
 
@@ -147,10 +150,16 @@ class Icmap:
         self._size = 0
         self._read_only: set[str] = set()
         self._read_only_prefixes: set[str] = set()
+        self._of_clients: set[str] = set()
+        """Keys that programs have created ..."""
+        self._configured_of_clients = 0
+        """... and how many of them are CONFIGURED ones."""
         self._serial = 0
-        self._exact: dict[str, list[Track]] = {}
-        self._prefixes: dict[str, list[Track]] = {}
-        self._everything: list[Track] = []
+        self._live: dict[int, Track] = {}
+        """By serial, the oldest first; so are the following."""
+        self._exact: dict[str, dict[int, Track]] = {}
+        self._prefixes: dict[str, dict[int, Track]] = {}
+        self._everything: dict[int, Track] = {}
 
     # ------------------------------------------------------------- reading
 
@@ -234,6 +243,7 @@ class Icmap:
         del self._values[key]
         del self._keys[bisect_left(self._keys, key)]
         self._size -= len(old.data) + len(key) + ENTRY_SIZE
+        self._forget_creator(key)
         self._tell(Change(key, TrackEvent.DELETE, old, None))
 
     def _add_key(self, key: str) -> None:
@@ -272,11 +282,22 @@ class Icmap:
         return key in self._read_only or any(key.startswith(prefix) for prefix in self._read_only_prefixes)
 
     def client_set(self, key: str, value: Value) -> None:
-        """As `set()`; raises also ACCESS for a read-only key and NO_MEMORY when the map is full."""
+        """As `set()`; raises also ACCESS for a read-only key and NO_MEMORY when there is no room.
+
+        NO_MEMORY is what corosync says when it gets no memory for a key.
+        """
         self._check_access(key)
         if self._size + len(value.data) > MAP_BYTES_MAX:
             raise MapError(CsError.NO_MEMORY, f"the map holds {self._size} bytes, limit {MAP_BYTES_MAX}")
-        self.set(key, value)
+        if key in self._values:
+            self.set(key, value)
+            return
+        self._remember_creator(key)
+        try:
+            self.set(key, value)
+        except MapError:
+            self._forget_creator(key)
+            raise
 
     def client_delete(self, key: str) -> None:
         """As `delete()`; raises also ACCESS."""
@@ -287,6 +308,22 @@ class Icmap:
         """As `adjust()`; raises also ACCESS."""
         self._check_access(key)
         self.adjust(key, step)
+
+    def _remember_creator(self, key: str) -> None:
+        """Before a program's new key is there, as who is told of it may delete it at once."""
+        if len(self._of_clients) >= MAP_CLIENT_KEYS_MAX:
+            raise MapError(CsError.NO_MEMORY, f"programs have created {MAP_CLIENT_KEYS_MAX} keys, the limit")
+        if key.startswith(CONFIGURED):
+            if self._configured_of_clients >= MAP_CLIENT_CONFIGURED_MAX:
+                limit = MAP_CLIENT_CONFIGURED_MAX
+                raise MapError(CsError.NO_MEMORY, f"programs have added {limit} settings, the limit")
+            self._configured_of_clients += 1
+        self._of_clients.add(key)
+
+    def _forget_creator(self, key: str) -> None:
+        if key in self._of_clients:
+            self._of_clients.remove(key)
+            self._configured_of_clients -= key.startswith(CONFIGURED)
 
     def _check_access(self, key: str) -> None:
         if self.is_read_only(key):
@@ -305,45 +342,46 @@ class Icmap:
         """Call back at each change, at once; with `prefix` for all keys that begin with `key`."""
         self._serial += 1
         track = Track(self._serial, key, events, prefix, callback)
-        tracks = self._tracks_of(track)
-        if prefix and key is not None:
-            tracks.append(track)
+        self._live[track.serial] = track
+        if key is None:
+            if prefix:  # stock calls nobody else who names no key
+                self._everything[track.serial] = track
         else:
-            tracks.insert(0, track)  # stock calls the youngest first here
+            (self._prefixes if prefix else self._exact).setdefault(key, {})[track.serial] = track
         return track
 
     def untrack(self, track: Track) -> None:
         """End it; raises KeyError when it has ended already."""
-        if not self._is_live(track):
-            raise KeyError(track.serial)
-        tracks = self._tracks_of(track)
-        tracks.remove(track)
-        if not tracks and track.key is not None:
-            del (self._prefixes if track.prefix else self._exact)[track.key]
-
-    def _tracks_of(self, track: Track) -> list[Track]:
+        del self._live[track.serial]
         if track.key is None:
-            return self._everything
-        return (self._prefixes if track.prefix else self._exact).setdefault(track.key, [])
-
-    def _is_live(self, track: Track) -> bool:
-        if track.key is None:
-            return track in self._everything
-        return track in (self._prefixes if track.prefix else self._exact).get(track.key, ())
+            self._everything.pop(track.serial, None)
+            return
+        groups = self._prefixes if track.prefix else self._exact
+        group = groups[track.key]
+        del group[track.serial]
+        if not group:
+            del groups[track.key]
 
     def _tell(self, change: Change) -> None:
-        """The nearer a track's key is to the changed one, the earlier it is told, as in stock."""
-        if not (self._exact or self._prefixes or self._everything):
+        """The nearer a track's key is to the changed one, the earlier it is told, as in stock.
+
+        Of one prefix the oldest is told first; of one key, or of the whole map, the youngest.
+        """
+        if not self._live:
             return
         key = change.key
-        tracks = list(self._exact.get(key, ()))
+        tracks = list(reversed(self._exact.get(key, NOBODY).values()))
         if self._prefixes:
             for length in range(len(key), 0, -1):
-                tracks += self._prefixes.get(key[:length], ())
-        tracks += [track for track in self._everything if track.prefix]
+                tracks += self._prefixes.get(key[:length], NOBODY).values()
+        tracks += reversed(self._everything.values())
+        event, live = change.event.value, self._live
         for track in tracks:
-            if track.events & change.event and self._is_live(track):
+            if track.events.value & event and track.serial in live:
                 track.callback(change)
+
+
+NOBODY: dict[int, Track] = {}
 
 
 def is_key(key: str) -> bool:

@@ -50,14 +50,23 @@ LOG_INTERVAL: Final = 10.0
 MAP_BYTES_MAX: Final = 64 * 1024 * 1024
 """Bytes of the configuration map, from which on programs may add nothing."""
 
+MAP_CLIENT_KEYS_MAX: Final = 16_384
+"""Keys of the configuration map that programs have created ..."""
+
+MAP_CLIENT_CONFIGURED_MAX: Final = 256
+"""... and those among them that a reload takes out: each is told to every track of it in one go."""
+
 CMAP_ITERATIONS_PER_CLIENT_MAX: Final = 256
 """Iterations that one cmap client may have open."""
 
 CMAP_TRACKS_PER_CLIENT_MAX: Final = 256
 """Tracks that one cmap client may have ..."""
 
-CMAP_TRACKS_MAX: Final = 8192
+CMAP_TRACKS_MAX: Final = 1024
 """... and all together: a change may have to be told to every one of them."""
+
+STATS_TRACKS_MAX: Final = 128
+"""Those of the statistics map: a client that comes or goes is told to each of them in 13 events."""
 
 STATS_INTERVAL: Final = 1.5
 """Seconds between two looks at the statistics that somebody tracks."""
@@ -74,8 +83,8 @@ RELOAD_CHECK_TIMEOUT: Final = 15.0
 RELOAD_ERRORS_LOGGED_MAX: Final = 100
 """Errors of a broken configuration file that are logged one by one; all are counted."""
 
-RELOAD_OUTBOX_MAX: Final = 64
-"""Messages about checks of the configuration that wait for room in the send queue."""
+RELOAD_READ_INTERVAL: Final = 1.0
+"""Seconds from the beginning of one reading of the configuration for other nodes to that of the next."""
 
 CFG_OUTBOX_MAX: Final = 16
 """Orders to nodes that wait for room in the send queue; more are dropped."""

@@ -104,6 +104,8 @@ class Logger:
         self._syslog_path = syslog_path
         self._syslog: SyslogOutput | None = None
         self._files: dict[str, FileOutput] = {}
+        self._retiring: list[FileOutput] = []
+        """Files of earlier configurations whose last lines are still being written."""
         self._threaded = False
         self._second = -1
         self._second_text = ""
@@ -114,9 +116,11 @@ class Logger:
     def reconfigure(self, config: Logging) -> None:
         """Take over a new logging{}.  Raises LogError and keeps the old one when a file cannot be opened."""
         files = self._open_files(config)
+        self._retiring = [file for file in self._retiring if file.is_retiring]
         for path, file in self._files.items():
             if path not in files:
-                file.close()
+                file.retire()
+                self._retiring.append(file)
         facility = FACILITIES[config.syslog_facility]
         if self._syslog is None or self._syslog.facility != facility:
             if self._syslog is not None:
@@ -194,9 +198,10 @@ class Logger:
 
     def close(self) -> None:
         """Write what is waiting and close the files."""
-        for file in self._files.values():
+        for file in (*self._files.values(), *(file for file in self._retiring if file.is_retiring)):
             file.close()
         self._files = {}
+        self._retiring = []
         self._routes = {}
         if self._syslog is not None:
             self._syslog.close()

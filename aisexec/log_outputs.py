@@ -89,6 +89,7 @@ class FileOutput:
         self._wake = threading.Condition()
         self._thread: threading.Thread | None = None
         self._closing = False
+        self._retired = False
 
     def start_thread(self) -> None:
         """Write from a thread from now on.  Not before the process has forked into the background."""
@@ -120,9 +121,23 @@ class FileOutput:
                 self._closing = True
                 self._wake.notify()
             self._thread.join(DRAIN_SECONDS)
-            if self._thread.is_alive():
+            if self._retired or self._thread.is_alive():
                 return  # it still uses the descriptor; the process is about to end
         os.close(self._descriptor)
+
+    def retire(self) -> None:
+        """Close it without waiting: the thread writes what it has and closes the file itself."""
+        if self._thread is None:
+            os.close(self._descriptor)
+            return
+        with self._wake:
+            self._closing = self._retired = True
+            self._wake.notify()
+
+    @property
+    def is_retiring(self) -> bool:
+        """Retired, and not through yet."""
+        return self._retired and self._thread is not None and self._thread.is_alive()
 
     def _run(self) -> None:
         while True:
@@ -130,6 +145,8 @@ class FileOutput:
                 while not self._lines and not self._closing:
                     self._wake.wait()
                 if not self._lines:
+                    if self._retired:
+                        os.close(self._descriptor)
                     return
                 batch = list(self._lines)
                 self._lines.clear()
@@ -221,7 +238,9 @@ class SyslogOutput:
 
 
 def _open(path: str) -> int:
-    return os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o666)
+    # A program may name a pipe, through cmap: nobody waits for its reader, neither here nor when writing.
+    flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY
+    return os.open(path, flags, 0o666)
 
 
 def _bsd_time() -> str:

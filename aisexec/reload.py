@@ -13,7 +13,7 @@ from aisexec.config import Effective, Loaded, effective, load, this_machine
 from aisexec.config.changes import Change, Effect, changes
 from aisexec.config.keys import configuration_keys
 from aisexec.config.live_logging import live_logging
-from aisexec.config.live_totem import live_totem
+from aisexec.config.live_totem import live_totem, written_keys
 from aisexec.icmap import Icmap, Value
 from aisexec.log import LogError, Logger
 from aisexec.net.base import Transport
@@ -108,8 +108,7 @@ class Reloader:
     def totem_keys_changed(self, map: Icmap) -> Settings | None:
         """A program has changed keys of totem. in the map; None when they cannot be used."""
         config = self._in_force.config
-        written = {key: value for key in map.keys("totem.") if (value := map.get(key)) is not None}
-        found = live_totem(written, len(config.nodes))
+        found = live_totem(written_keys(map), len(config.nodes))
         for problem in found.problems:
             self._log(LOG_WARNING if problem.warning else LOG_ERR, f"Changed in cmap: {problem.what}")
         if found.settings is None:

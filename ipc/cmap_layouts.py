@@ -6,6 +6,7 @@ bytes in host order; a string's bytes end with a NUL once the executive has stor
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Mapping
 from enum import IntEnum, IntFlag
 from types import MappingProxyType
@@ -336,6 +337,16 @@ def pack_notification(notification: Notification) -> bytes:
         old_value_len=len(old.data),
     )
     return NOTIFY_EVENT.pack(head) + new.data + old.data
+
+
+HANDLE_FIELD = next(field for field in NOTIFY_EVENT.fields if field.name == "track_inst_handle")
+HANDLE = struct.Struct("<Q")
+
+
+def split_notification(notification: Notification) -> tuple[bytes, bytes]:
+    """What stands in front of and behind the track's handle: the same for all tracks of a change."""
+    packed = pack_notification(notification)
+    return packed[: HANDLE_FIELD.offset], packed[HANDLE_FIELD.offset + HANDLE_FIELD.size :]
 
 
 def unpack_notification(message: Buffer) -> Notification:

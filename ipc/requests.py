@@ -32,11 +32,21 @@ class Taker(Protocol):
 
 
 class Requests:
-    """`watch` is told when a connection's `stopped` has changed: its socket need not be read then."""
+    """`watch` is told when a connection's `stopped` has changed: its socket need not be read then.
 
-    def __init__(self, taker: Taker, watch: Callable[[Connection], None], stats: ServerStats) -> None:
+    `failed` is told what the taker has raised.
+    """
+
+    def __init__(
+        self,
+        taker: Taker,
+        watch: Callable[[Connection], None],
+        failed: Callable[[Exception], None],
+        stats: ServerStats,
+    ) -> None:
         self._taker = taker
         self._watch = watch
+        self._failed = failed
         self._stats = stats
         self._queue: deque[Connection] = deque()
         self._stopped: dict[int, Connection] = {}
@@ -124,7 +134,15 @@ class Requests:
         messages, conn.held = conn.held, []
         if not messages:
             messages = self._read(conn)
-        taken = self._hand_in(conn, messages) if messages else 0
+        try:
+            taken = self._hand_in(conn, messages) if messages else 0
+        except Exception as error:
+            # It would wait for an answer for ever, and what came behind is lost.  The others go on: raised
+            # through here it would end the watching of all clients.
+            conn.close("internal error while its request was handled", CutOff.FAULT)
+            self._failed(error)
+            self.handled += 1  # the turn is over for what was handed in before
+            return 0
         self.handled += taken
         self.taken += taken
         if conn.doomed is not None:

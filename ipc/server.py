@@ -116,7 +116,7 @@ class Server:
         self.buffers = BufferCount()
         self.connections: dict[int, Connection] = {}
         self._by_process: Counter[int] = Counter()
-        self._requests = Requests(handler, self._put_off, self.stats)
+        self._requests = Requests(handler, self._put_off, self._failed, self.stats)
         self._next_id = 1
         self._levels = dict.fromkeys(self._services, 0)
         self._by_fd: dict[int, Connection] = {}
@@ -270,6 +270,14 @@ class Server:
             self._requests.resume()
         finally:
             self._end_turn()
+
+    def _failed(self, error: Exception) -> None:
+        """Have the loop report it like any other, by itself: gevent ends the watching of what has raised."""
+
+        def report() -> None:
+            raise error
+
+        self._loop.run_callback(report)
 
     def _begin_turn(self) -> None:
         self._in_turn = True

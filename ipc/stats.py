@@ -14,6 +14,8 @@ class CutOff(StrEnum):
 
     RULES = "broke the rules"
     """What it sent cannot be a request, or the handler found it to be none."""
+    FAULT = "internal error"
+    """The handler has failed with what it sent."""
     RINGS = "spoiled its rings"
     EVENTS = "does not read events"
     RESPONSES = "does not read responses"

@@ -51,6 +51,8 @@ class Story:
     def __init__(self) -> None:
         self.now: Reading | None = None
         self.before: Reading | None = None
+        self._earlier: Reading | None = None
+        """The one before that."""
         self._period: tuple[Reading, Reading] | None = None
         """The readings between which rates are counted."""
         self._looks: tuple[Reading, Reading] | None = None
@@ -62,7 +64,7 @@ class Story:
 
     def take(self, reading: Reading, *, periodic: bool = True) -> None:
         """The next reading; periodic: rates are counted from the last such one to this one."""
-        self.before, self.now = self.now, reading
+        self._earlier, self.before, self.now = self.before, self.now, reading
         if periodic:
             self._period = (self._period[1] if self._period else reading, reading)
         if self._looks is None or reading.clients_moment > self._looks[1].clients_moment:
@@ -74,7 +76,7 @@ class Story:
 
     def lost(self, clock: float, why: str) -> None:
         """The executive is gone; what was counted before means nothing to the next one."""
-        self.now = self.before = self._period = self._looks = None
+        self.now = self.before = self._earlier = self._period = self._looks = None
         self.happenings.append(Happening(clock, f"the executive is gone: {why}", grave=True))
 
     def rates(self) -> Rates | None:
@@ -154,10 +156,14 @@ class Story:
 
     def _why(self) -> str:
         """What totem's counters say about a node that left since the last reading."""
+        # The counters run ahead of the membership: a reading may fall in between.
+        old, new = self._earlier or self.before, self.now
+        assert old is not None
+        assert new is not None
         # Who leaves in order is struck off at once; for who is gone without a word the others wait in vain.
-        if not self._delta("consensus_timeouts"):
+        if not _growth(old, new, "consensus_timeouts"):
             return "in order"
-        if self._delta("operational_token_lost"):
+        if _growth(old, new, "operational_token_lost"):
             return "the token was lost, and it did not answer"
         return "it did not answer"
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from itertools import islice
 
 from aisexec.config.grammar import Item, Section
 from aisexec.config.logging_section import derive_logging
@@ -14,6 +15,9 @@ from aisexec.icmap import Value, ValueType
 
 SUBSYSTEM = "logging.logger_subsys."
 
+KEYS_MAX = 512
+"""Keys that are looked at: the loop waits meanwhile."""
+
 
 def live_logging(written: Mapping[str, Value], machine: Machine) -> tuple[Logging, list[Problem]]:
     """From all keys that begin with logging.; what is wrong is passed over and reported.
@@ -22,7 +26,7 @@ def live_logging(written: Mapping[str, Value], machine: Machine) -> tuple[Loggin
     """
     logging = Section("logging", "logging", Where("cmap"))
     subsystems: dict[str, Section] = {}
-    for key, value in written.items():
+    for key, value in islice(written.items(), KEYS_MAX):
         if value.type is not ValueType.STRING:
             continue
         prefix, _, name = key.rpartition(".")
@@ -40,5 +44,8 @@ def live_logging(written: Mapping[str, Value], machine: Machine) -> tuple[Loggin
             section.items.append(item)
     values, wrong = validate(Section("", "", Where("cmap"), sections=[logging]))
     found = Problems()
+    if len(written) > KEYS_MAX:
+        what = f"of {len(written)} keys that begin with logging. only the first {KEYS_MAX} are looked at"
+        found.warning(Where("cmap"), what, "delete those that mean nothing")
     derived = derive_logging(values, machine, found)
-    return derived, [*wrong.found, *found.found]
+    return derived, [*found.found, *wrong.found]

@@ -10,7 +10,7 @@ from aisexec.config.grammar import Item, Section
 from aisexec.config.problems import Problem, Problems, Where
 from aisexec.config.schema import KeyInfo, keys, validate
 from aisexec.config.timing import Timing
-from aisexec.icmap import Value, ValueType, u32
+from aisexec.icmap import Icmap, Value, ValueType, u32
 from aisexec.totem.settings import Settings
 
 NOT_SHOWN = frozenset({"token_coefficient", "netmtu"})
@@ -28,7 +28,7 @@ class LiveTotem:
 
 
 def live_totem(written: Mapping[str, Value], nodes: int) -> LiveTotem:
-    """From all keys that begin with totem., and the number of nodes that have an address.
+    """From keys that begin with totem., see `written_keys()`, and the number of nodes that have an address.
 
     As in corosync a key of another type than its own, or another word than yes and no, is passed over.
     """
@@ -63,11 +63,16 @@ def live_totem(written: Mapping[str, Value], nodes: int) -> LiveTotem:
     return LiveTotem(settings, block, problems, shown)
 
 
+def written_keys(map: Icmap) -> dict[str, Value]:
+    """What `live_totem()` looks at; programs may have added any number of other keys."""
+    return {key: value for key in _live() if (value := map.get(key)) is not None}
+
+
 @cache
 def _live() -> dict[str, KeyInfo]:
-    """Of section totem, by their names in cmap."""
+    """Of section totem, by their names in cmap, in order."""
     return {
         f"totem.{info.key}": info
-        for info in keys()
+        for info in sorted(keys(), key=lambda info: info.key)
         if info.section == "totem" and (info.change == "live" or info.key == "netmtu")
     }

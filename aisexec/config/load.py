@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
 from aisexec.config.checks import check_sections, check_values
+from aisexec.config.files import read_file
 from aisexec.config.grammar import Section, parse
-from aisexec.config.limits import FILE_SIZE_MAX
 from aisexec.config.problems import Problem, Problems, Where, exit_code_of
 from aisexec.config.schema import Values, validate
 from aisexec.config.uidgid import UidGid, from_directory, from_sections
@@ -86,8 +86,7 @@ def _early(problem: Problem) -> Problem:
 
 def _read(path: str, problems: Problems) -> bytes | None:
     try:
-        with open(path, "rb") as file:
-            return file.read(FILE_SIZE_MAX + 1)
+        return read_file(path)
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or str(error)
         problems.error(Where(path), f"can't read file: {reason}", "name another with -c FILE")

@@ -10,8 +10,9 @@ import stat
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from aisexec.config.files import read_file
 from aisexec.config.grammar import Section, parse
-from aisexec.config.limits import FILE_SIZE_MAX, UIDGID_FILES_MAX
+from aisexec.config.limits import UIDGID_FILES_MAX
 from aisexec.config.problems import Problems, Where
 
 ID_MAX = 2**32 - 2
@@ -57,8 +58,7 @@ def _from_file(path: str, admitted: UidGid, problems: Problems) -> None:
     try:
         if not stat.S_ISREG(os.stat(path).st_mode):
             return
-        with open(path, "rb") as file:
-            data = file.read(FILE_SIZE_MAX + 1)
+        data = read_file(path)
     except OSError as error:
         # corosync passes over a file it cannot open.
         problems.warning(Where(path), f"cannot be read: {error.strerror}", "its users are not admitted")

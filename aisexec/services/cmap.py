@@ -14,6 +14,7 @@ from aisexec.messages import CMAP_ITEM, CMAP_MCAST, CmapItem, CmapMcast, Name
 from aisexec.services.base import AnomalyError, Client, Context, Message, Request, Service
 from aisexec.services.cmap_requests import CmapRequests
 from aisexec.services.stats_map import StatsMap
+from aisexec.services.timers import Alarm
 from aisexec.totem.types import LOG_ERR, RingId
 from ipc.cmap_layouts import SERVICE_NAME
 from ipc.layout import ShortBufferError
@@ -43,8 +44,10 @@ class Cmap(Service):
         self.stats = StatsMap(lambda: context.now, context.call_later)
         self._programs = CmapRequests(context, context.map, self.stats)
         self._highest = 0
+        """What the others have told since the rings met."""
         self._first_sync_with_others = True
         self._others_came_along = False
+        self._retry: Alarm | None = None
         context.map.track(CONFIG_VERSION.decode(), self._version_changed)
 
     def requests(self) -> Mapping[int, Request]:
@@ -74,12 +77,15 @@ class Cmap(Service):
         self._tell_version()
 
     def _tell_version(self) -> None:
+        """As soon as there is room; however often it changes until then, the last one is told."""
+        if self._retry is not None and self._retry.pending:
+            return
         if not self._send(REASON_NEW_CONFIG_VERSION):
-            self.context.call_later(RETRY, self._tell_version)
+            self._retry = self.context.call_later(RETRY, self._tell_version)
 
     def sync_init(self, trans: Sequence[int], members: Sequence[int], ring_id: RingId) -> None:
         """Start to collect."""
-        self._highest = self._own
+        self._highest = 0
         self._others_came_along = bool(trans)
 
     def sync_process(self) -> bool:
@@ -98,11 +104,14 @@ class Cmap(Service):
         return self.context.multicast([head + body])
 
     def sync_activate(self) -> None:
-        """A node that joins with an old configuration must not take part."""
+        """A node that joins with an old configuration must not take part.
+
+        Only others are heard: our own version may have changed since `sync_init()`.
+        """
         if not self._others_came_along or not self._first_sync_with_others:
             return
         self._first_sync_with_others = False
-        if self._own and self._highest != self._own:
+        if self._own and self._highest > self._own:
             self.context.log(
                 LOG_ERR,
                 f"Received config version ({self._highest}) is different than my config version"

@@ -15,6 +15,7 @@ from ipc.cmap_layouts import (
     CALLS,
     GET_REQUEST,
     GET_RESPONSE,
+    HANDLE,
     HANDLE_REQUEST,
     HANDLE_RESPONSE,
     ITER_NEXT_RESPONSE,
@@ -33,9 +34,9 @@ from ipc.cmap_layouts import (
     Notification,
     StoredValue,
     key_name,
-    pack_notification,
     pack_response,
     payload,
+    split_notification,
 )
 from ipc.errors import CsError
 
@@ -56,6 +57,9 @@ class CmapRequests:
         self._clients: dict[int, CmapClient] = {}
         self._handle = 0
         self._tracks = 0
+        self._told: Change | None = None
+        """The change that was told last, and how: most are told to many tracks, one after the other."""
+        self._packed = b"", b""
 
     def handlers(self) -> Mapping[int, Request]:
         """By id; none needs room in the send queue."""
@@ -191,10 +195,13 @@ class CmapRequests:
         self._respond_handle(client, CmapResponse.TRACK_ADD, error, handle)
 
     def _notify(self, client: int, inst: int, change: Change) -> None:
-        notification = Notification(
-            inst, change.key.encode(), change.event, stored(change.new), stored(change.old)
-        )
-        self._context.event(client, pack_notification(notification))
+        if change is not self._told:
+            self._told = change
+            self._packed = split_notification(
+                Notification(0, change.key.encode(), change.event, stored(change.new), stored(change.old))
+            )
+        front, back = self._packed
+        self._context.event(client, front, HANDLE.pack(inst), back)
 
     def _track_delete(self, client: Client, state: CmapClient, message: bytes) -> None:
         known = state.tracks.pop(HANDLE_REQUEST.unpack(message).handle, None)

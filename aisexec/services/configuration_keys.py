@@ -4,11 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from aisexec.icmap import Icmap, Value
-
-CONFIGURED = ("logging.", "totem.", "nodelist.", "quorum.", "uidgid.config.", "nozzle.")
-"""Keys that go when the file does not have them any more."""
-
+from aisexec.icmap import CONFIGURED, Icmap, Value
 
 FOUND_OUT = frozenset({"nodelist.local_node_pos"})
 """Is not in the file, so corosync first takes it out and then puts it in again."""

@@ -109,8 +109,9 @@ class Quorum(Service):
         self.members = tuple(members)
         self._ring_id = ring_id
         self._log_view("Members", members)
+        verdicts = {model: self._verdict(model) for model in QuorumModel}
         for client in self._tracking:
-            self.context.event(client, self._verdict(self._model(client)))
+            self.context.event(client, verdicts[self._model(client)])
 
     # Requests.
 

@@ -19,7 +19,7 @@ from aisexec.limits import (
     LOG_INTERVAL,
     RELOAD_CHECK_TIMEOUT,
     RELOAD_ERRORS_LOGGED_MAX,
-    RELOAD_OUTBOX_MAX,
+    RELOAD_READ_INTERVAL,
     RELOAD_REQUESTS_MAX,
 )
 from aisexec.messages import (
@@ -38,12 +38,14 @@ from aisexec.ratelimit import RateLimit
 from aisexec.services.base import AnomalyError, Context, Message, Service
 from aisexec.services.options import Findings, Reconfiguration
 from aisexec.services.timers import Alarm
-from aisexec.totem.types import LOG_ERR, LOG_NOTICE, LOG_WARNING
+from aisexec.totem.types import LOG_ERR, LOG_NOTICE
 from ipc.errors import CsError
 
 CHECK, VERDICT = range(2)
 CFG_ID = 1
 RELOAD_CONFIG = 3
+OURS = 0
+"""No node's id: what we have to say about our own round."""
 
 Answer = Callable[[CsError], None]
 
@@ -83,12 +85,17 @@ class Reload(Service):
         self._next: list[Answer] = []
         self._checked: dict[int, Checked] = {}
         """By the node whose round it is."""
-        self._outbox: list[bytes] = []
-        self._following = False
-        """The file is being read for an order that no check preceded ..."""
-        self._follow_again = False
-        """... and after that once more, for the order that has come since."""
+        self._unsent: dict[int, bytes] = {}
+        """The newest message for each node's round that waits for room, and that of ours."""
+        self._follow = False
+        """An order that no check preceded has come since the file was read last."""
+        self._reading = False
+        """The file is being read for others."""
+        self._read_at = float("-inf")
+        """When that began last."""
+        self._read_later: Alarm | None = None
         self._orders = RateLimit(LOG_INTERVAL)
+        self._broken = RateLimit(LOG_INTERVAL)
         self._counts = {"reloads": 0, "reloads_refused": 0, "reload_files_broken": 0}
 
     def messages(self) -> Mapping[int, Message]:
@@ -136,14 +143,17 @@ class Reload(Service):
 
     def _send_check(self, ours: Round) -> None:
         header = self.header(CHECK, RELOAD_CHECK.size)
-        self._send(RELOAD_CHECK.pack(ReloadCheck(header, ours.number)))
+        self._send(OURS, RELOAD_CHECK.pack(ReloadCheck(header, ours.number)))
 
     def _order(self, ours: Round) -> None:
         """All are ready: what is delivered to everybody next in this matter is the order itself."""
         ours.ordered = True
         header = ExecHeader(exec_id(CFG_ID, RELOAD_CONFIG), CFG_RELOAD_CONFIG.size)
         order = CfgReloadConfig(header, Source(self.context.nodeid, ours.number))
-        self._send(CFG_RELOAD_CONFIG.pack(order))
+        self._send(OURS, CFG_RELOAD_CONFIG.pack(order))
+        if ours.alarm is not None:
+            ours.alarm.cancel()
+        ours.alarm = self.context.call_later(RELOAD_CHECK_TIMEOUT, lambda: self._too_late(ours))
 
     def _verdict(self, nodeid: int, message: bytes) -> None:
         verdict = RELOAD_VERDICT.unpack(message)
@@ -155,7 +165,7 @@ class Reload(Service):
         ours.waiting.discard(nodeid)
         if verdict.errors:
             text = verdict.text.split(b"\0")[0].decode("utf-8", "replace")
-            for line in text.splitlines():
+            for line in text.splitlines()[:RELOAD_ERRORS_LOGGED_MAX]:
                 self.context.log(LOG_ERR, f"Node {nodeid}: {line}")
             self.context.log(
                 LOG_ERR,
@@ -167,13 +177,20 @@ class Reload(Service):
             self._order(ours)
 
     def _too_late(self, ours: Round) -> None:
-        if self._round is not ours or ours.ordered:
+        if self._round is not ours:
             return
-        slow = " ".join(map(str, sorted(ours.waiting))) or str(self.context.nodeid)
+        why = "Nothing has changed on any node."
+        if not ours.ordered:
+            slow = " ".join(map(str, sorted(ours.waiting))) or str(self.context.nodeid)
+            what = f"node {slow} has not checked its configuration file"
+        else:
+            what = "the order has not come back from the ring"
+            if OURS not in self._unsent and ours.findings is not None:
+                # It is on its way and cannot be called back; what was checked is kept for it.
+                self._checked[self.context.nodeid] = Checked(ours.number, ours.findings)
+                why = "It takes effect on all nodes when it does."
         self.context.log(
-            LOG_ERR,
-            f"Configuration not reloaded: node {slow} has not checked its configuration file within"
-            f" {RELOAD_CHECK_TIMEOUT:g} s. Nothing has changed on any node.",
+            LOG_ERR, f"Configuration not reloaded: {what} within {RELOAD_CHECK_TIMEOUT:g} s. {why}"
         )
         self._refuse(CsError.TIMEOUT)
 
@@ -187,6 +204,7 @@ class Reload(Service):
         assert ours is not None
         if ours.alarm is not None:
             ours.alarm.cancel()
+        self._unsent.pop(OURS, None)
         for answer in ours.answers:
             answer(error)
         if self._next:
@@ -202,36 +220,57 @@ class Reload(Service):
             raise AnomalyError("asks to check the configuration, and is not known to be one of our kind")
         number = RELOAD_CHECK.unpack(message).round
         known = self._checked.get(nodeid)
-        if known is not None and known.findings is None:
-            # Its file's reading began before this was asked for: begin anew when that is over.
-            self._checked[nodeid] = Checked(number, None)
-        elif known is not None and known.round == number and known.findings is not None:
+        if known is not None and known.round == number and known.findings is not None:
             self._send_verdict(nodeid, number, known.findings)
         else:
-            self._read_for(nodeid, number)
-
-    def _read_for(self, nodeid: int, number: int) -> None:
-        self._checked[nodeid] = Checked(number, None)
-        self.context.read_configuration(lambda findings: self._read(nodeid, number, findings))
-
-    def _read(self, nodeid: int, number: int, findings: Findings) -> None:
-        wanted = self._checked.get(nodeid)
-        if wanted is None:
-            return
-        if wanted.round != number:
-            self._read_for(nodeid, wanted.round)
-            return
-        self._checked[nodeid] = Checked(number, findings)
-        if findings.reconfiguration is None:
-            self._log_broken(findings)
-        self._send_verdict(nodeid, number, findings)
+            self._checked[nodeid] = Checked(number, None)
+            self._look()
 
     def _send_verdict(self, requester: int, number: int, findings: Findings) -> None:
         text = "\n".join(findings.errors).encode("utf-8", "backslashreplace")[: RELOAD_TEXT_MAX - 1]
         count = 0 if findings.reconfiguration is not None else max(1, len(findings.errors))
         header = self.header(VERDICT, RELOAD_VERDICT.size)
         verdict = ReloadVerdict(header, requester, number, count, text)
-        self._send(RELOAD_VERDICT.pack(verdict))
+        self._send(requester, RELOAD_VERDICT.pack(verdict))
+
+    # ------------------------------------------------------------- our file, for others
+
+    def _look(self) -> None:
+        """Read our file for all who have asked by now, not too often.
+
+        What is asked while it is read, or too early, waits for the next time: the file may have changed.
+        """
+        if self._reading or self._read_later is not None:
+            return
+        asked = [nodeid for nodeid, known in self._checked.items() if known.findings is None]
+        if not asked and not self._follow:
+            return
+        wait = self._read_at + RELOAD_READ_INTERVAL - self.context.now
+        if wait > 0:
+            self._read_later = self.context.call_later(wait, self._look_again)
+            return
+        self._reading, self._read_at = True, self.context.now
+        rounds = {nodeid: self._checked[nodeid].round for nodeid in asked}
+        follow, self._follow = self._follow, False
+        self.context.read_configuration(lambda findings: self._read(rounds, follow, findings))
+
+    def _look_again(self) -> None:
+        self._read_later = None
+        self._look()
+
+    def _read(self, rounds: Mapping[int, int], follow: bool, findings: Findings) -> None:
+        self._reading = False
+        if findings.reconfiguration is None:
+            self._log_broken(findings, limited=True)
+        for nodeid, number in rounds.items():
+            if self._checked.get(nodeid) == Checked(number, None):
+                self._checked[nodeid] = Checked(number, findings)
+                self._send_verdict(nodeid, number, findings)
+        try:
+            if follow:
+                self._followed(findings)
+        finally:
+            self._look()
 
     # ------------------------------------------------------------- ordered
 
@@ -243,8 +282,12 @@ class Reload(Service):
         if nodeid == self.context.nodeid and ours is not None and ours.ordered and ours.number == number:
             good = ours.findings.reconfiguration if ours.findings is not None else None
             assert good is not None
-            self._take_effect(good)
-            self._end(CsError.OK)
+            error = CsError.LIBRARY  # should it fail half way, who has asked must not wait for ever
+            try:
+                self._take_effect(good)
+                error = CsError.OK
+            finally:
+                self._end(error)
             return
         checked = self._checked.get(nodeid)
         if checked is not None and checked.round == number and checked.findings is not None:
@@ -252,33 +295,25 @@ class Reload(Service):
             if checked.findings.reconfiguration is not None:
                 self._take_effect(checked.findings.reconfiguration)
             return
-        self._follow()
-
-    def _follow(self) -> None:
-        """As corosync: every node for itself."""
-        if self._following:
-            self._follow_again = True
-            return
-        self._following = True
-        self.context.read_configuration(self._followed)
+        # As corosync: every node for itself.
+        self._follow = True
+        self._look()
 
     def _followed(self, findings: Findings) -> None:
-        self._following = False
         if findings.reconfiguration is None:
-            self._log_broken(findings)
             self.context.map.set("config.reload_status", i32(CsError.INVALID_PARAM))
         else:
             self._take_effect(findings.reconfiguration)
-        if self._follow_again:
-            self._follow_again = False
-            self._follow()
 
     def _take_effect(self, reconfiguration: Reconfiguration) -> None:
         self._counts["reloads"] += 1
         self.context.reconfigure(reconfiguration)
 
-    def _log_broken(self, findings: Findings) -> None:
+    def _log_broken(self, findings: Findings, *, limited: bool = False) -> None:
+        """limited: for another node, which may ask again and again."""
         self._counts["reload_files_broken"] += 1
+        if limited and self._broken.allow(hash(findings.errors), self.context.now) is None:
+            return
         for error in findings.errors[:RELOAD_ERRORS_LOGGED_MAX]:
             self.context.log(LOG_ERR, error)
         self.context.log(
@@ -294,6 +329,7 @@ class Reload(Service):
         for nodeid in list(self._checked):
             if nodeid not in self.context.members:
                 del self._checked[nodeid]
+                self._unsent.pop(nodeid, None)
         ours = self._round
         if ours is None or ours.findings is None or ours.ordered:
             return
@@ -305,22 +341,26 @@ class Reload(Service):
         else:
             self._order(ours)
 
-    def _send(self, message: bytes) -> None:
-        if self._outbox or not self.context.multicast([message]):
-            if len(self._outbox) >= RELOAD_OUTBOX_MAX:
-                self.context.log(LOG_WARNING, "Too much to say about the configuration: a message is dropped")
-                return
-            self._outbox.append(message)
+    def _send(self, about: int, message: bytes) -> None:
+        """about: whose round.  What is said anew about it takes the place of what was not sent yet.
+
+        So nothing is ever dropped for want of room, and no more waits than there are members.
+        """
+        if self._unsent or not self.context.multicast([message]):
+            self._unsent[about] = message
 
     @property
     def wants_token(self) -> bool:
         """Messages wait for room."""
-        return bool(self._outbox)
+        return bool(self._unsent)
 
     def token_passed(self) -> None:
         """There may be room."""
-        while self._outbox and self.context.multicast(self._outbox[:1]):
-            self._outbox.pop(0)
+        while self._unsent:
+            about, message = next(iter(self._unsent.items()))
+            if not self.context.multicast([message]):
+                return
+            del self._unsent[about]
 
 
 def _errors(count: int) -> str:

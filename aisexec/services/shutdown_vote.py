@@ -101,6 +101,8 @@ class ShutdownVote:
         vote = self._vote
         if vote is None:
             return CsError.ACCESS
+        # As in corosync the word of a program that was not asked counts, too: it may track on one
+        # connection and answer on another.  Unlike there each has one word, its last.
         vote.replies[client] = yes
         self._decide(vote)
         return CsError.OK

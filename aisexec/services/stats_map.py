@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import NamedTuple, Protocol
 
 from aisexec.icmap import Change, MapError, TrackEvent, Value, ValueType, single, text, u8, u32, u64
-from aisexec.limits import STATS_CACHE, STATS_INTERVAL
+from aisexec.limits import STATS_CACHE, STATS_INTERVAL, STATS_TRACKS_MAX
 from aisexec.services.timers import Alarm
 from ipc.errors import CsError
 
@@ -64,6 +64,7 @@ CLEARED = {
 }
 CONNECTION_STATES = ("queueing", "queued", "flow_control", "procname")
 U32, U64 = 2**32, 2**64
+NOTHING: Mapping[str, int | str] = {}
 
 
 class Connection(NamedTuple):
@@ -149,7 +150,9 @@ class StatsMap:
         self._clients: dict[str, int] = {}
         """... and whose they are."""
         self._base: dict[str, int] = {}
-        """What was there when it was cleared, by key."""
+        """What was there when it was cleared, by key ..."""
+        self._base_of_clients: dict[str, Mapping[str, int | str]] = {}
+        """... and of clients, by what their keys begin with."""
         self._tracks: list[StatsTrack] = []
         self._alarm: Alarm | None = None
 
@@ -211,9 +214,11 @@ class StatsMap:
         figure = connection.figures.get(name, 0)
         if isinstance(figure, str):
             return text(figure)
-        number = self._since_clear(connection.head + name, figure)
+        base = self._base_of_clients.get(connection.head, NOTHING).get(name, 0)
+        if isinstance(base, int) and name not in CONNECTION_STATES:
+            figure = max(0, figure - base)
         make = CONNECTION_TYPES.get(name)
-        return u64(number) if make is None else make(number % U32)
+        return u64(figure) if make is None else make(figure % U32)
 
     # ------------------------------------------------------------- clearing
 
@@ -233,14 +238,13 @@ class StatsMap:
         self._read_at = float("-inf")
 
     def _clear(self, prefixes: tuple[str, ...]) -> None:
+        """As long as it takes to ask for all counters: one step for each, and for each client."""
         for key, number in self.source.counters():
             if key.startswith(prefixes) and key not in STATES and "longest" not in key:
                 self._base[key] = number
         for connection in self.source.connections():
-            for name, figure in connection.figures.items():
-                key = connection.head + name
-                if isinstance(figure, int) and key.startswith(prefixes) and name not in CONNECTION_STATES:
-                    self._base[key] = figure
+            if connection.head.startswith(prefixes):
+                self._base_of_clients[connection.head] = connection.figures
 
     def refuse(self, key: str) -> None:
         """What is neither get nor set; raises MapError ACCESS or NOT_SUPPORTED."""
@@ -256,8 +260,10 @@ class StatsMap:
     def track(self, key: str | None, bits: int, callback: Callable[[Change], None]) -> StatsTrack:
         """Of a prefix its keys' coming and going; of a key its value, looked at every STATS_INTERVAL.
 
-        Raises MapError NOT_SUPPORTED for a prefix without both.
+        Raises MapError NOT_SUPPORTED for a prefix without both, NO_RESOURCES when there are too many.
         """
+        if len(self._tracks) >= STATS_TRACKS_MAX:
+            raise MapError(CsError.NO_RESOURCES, f"{len(self._tracks)} tracks, the limit")
         both = TrackEvent.ADD | TrackEvent.DELETE
         if bits & TrackEvent.PREFIX and bits & both != both:
             raise MapError(CsError.NOT_SUPPORTED, "under a prefix only ADD together with DELETE is tracked")
@@ -301,8 +307,7 @@ class StatsMap:
             self._tell(interested, Change(connection.head + name, event, value, value))
         if event is TrackEvent.DELETE and self._clients.pop(connection.head, None) is not None:
             del self._heads[bisect_left(self._heads, connection.head)]
-            for name in CONNECTION_KEYS if self._base else ():
-                self._base.pop(connection.head + name, None)
+            self._base_of_clients.pop(connection.head, None)
 
     @staticmethod
     def _tell(tracks: list[StatsTrack], change: Change) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import heapq
+from collections import deque
 from collections.abc import Callable
 
 from aisexec.limits import SERVICE_TIMERS_MAX
@@ -21,6 +22,10 @@ class Alarm:
     def pending(self) -> bool:
         """Not called and not cancelled yet."""
         return self._callback is not None
+
+    def calls(self, callback: Callable[[], None]) -> bool:
+        """Is it pending, for this callback?"""
+        return self._callback == callback
 
     def cancel(self) -> None:
         """It will not be called.  Harmless when it is over."""
@@ -41,10 +46,16 @@ class Alarms:
         self._count = 0
 
     def start(self, due: float, callback: Callable[[], None]) -> Alarm:
-        """Have `callback` called at `due`, a time of the executive's clock in seconds."""
+        """Have `callback` called at `due`, a time of the executive's clock in seconds.
+
+        From SERVICE_TIMERS_MAX on who has an alarm for the same callback gets that one: no service can
+        keep the others from theirs.  Services have a fixed number of callbacks each.
+        """
         if len(self._heap) >= SERVICE_TIMERS_MAX:
             self._forget_cancelled()
-        assert len(self._heap) < SERVICE_TIMERS_MAX  # services start a fixed number of timers each
+            for _, _, known in self._heap if len(self._heap) >= SERVICE_TIMERS_MAX else ():
+                if known.calls(callback):
+                    return known
         self._count += 1
         alarm = Alarm(due, callback)
         heapq.heappush(self._heap, (due, self._count, alarm))
@@ -58,11 +69,15 @@ class Alarms:
 
     def run(self, now: float) -> None:
         """Call what is due; what is started meanwhile waits for the next time, even if due."""
-        due = []
+        due = deque[tuple[float, int, Alarm]]()
         while (first := self.next()) is not None and first <= now:
-            due.append(heapq.heappop(self._heap)[2])
-        for alarm in due:
-            alarm.ring()
+            due.append(heapq.heappop(self._heap))
+        try:
+            while due:
+                due.popleft()[2].ring()
+        finally:
+            for entry in due:  # when one has failed, the others are still due
+                heapq.heappush(self._heap, entry)
 
     def _forget_cancelled(self) -> None:
         self._heap = [entry for entry in self._heap if entry[2].pending]

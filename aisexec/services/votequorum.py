@@ -63,6 +63,8 @@ class VoteQuorum(Service):
         )
         self._clients = Clients(context, ballot, counting, audience, self, lambda: device.name)
         self._unsent: deque[bytes] = deque()
+        self._untold: set[int] = set()
+        """Of ourselves and the quorum device: whose votes found no place there, and are to be told yet."""
         self._complaints = RateLimit(LOG_INTERVAL)
         self._said = False
         """Our part of the synchronisation."""
@@ -154,8 +156,8 @@ class VoteQuorum(Service):
             if self._device.name:
                 self.send_device_registration(OPERATION_REGISTER, self._device.name)
             self._audience.tell_members()
-        self._send_unsent()
-        return not self._unsent and not self._device.holds_up_sync
+        self._catch_up()
+        return not self.wants_token and not self._device.holds_up_sync
 
     def sync_activate(self) -> None:
         """All votes are in."""
@@ -170,22 +172,29 @@ class VoteQuorum(Service):
 
     # What we send.
 
+    def has_room(self, count: int) -> bool:
+        """So many messages would not be dropped now."""
+        return len(self._unsent) + count <= VOTES_UNSENT_MAX
+
     def send_nodeinfo(self, nodeid: int) -> None:
         """Tell all nodes our votes, or those of the quorum device."""
         node = self.ballot.us if nodeid == self.context.nodeid else self.ballot.roll.device
         header = self.header(NODEINFO, VOTE_NODE_INFO.size)
         info = VoteNodeInfo(header, nodeid, node.votes, node.expected_votes, node.flags)
-        self._send(VOTE_NODE_INFO.pack(info))
+        if self._send(VOTE_NODE_INFO.pack(info)):
+            self._untold.discard(nodeid)
+        else:
+            self._untold.add(nodeid)
 
-    def send_device_registration(self, operation: int, name: bytes) -> None:
-        """Tell all nodes the name of the quorum device."""
+    def send_device_registration(self, operation: int, name: bytes) -> bool:
+        """Tell all nodes the name of the quorum device; False: there is no room for the message."""
         header = self.header(QDEVICE_REG, VOTE_QDEVICE_REG.size)
-        self._send(VOTE_QDEVICE_REG.pack(VoteQdeviceReg(header, operation, name)))
+        return self._send(VOTE_QDEVICE_REG.pack(VoteQdeviceReg(header, operation, name)))
 
-    def send_device_rename(self, old: bytes, new: bytes) -> None:
-        """Tell all nodes its new name."""
+    def send_device_rename(self, old: bytes, new: bytes) -> bool:
+        """Tell all nodes its new name; False: there is no room for the message."""
         header = self.header(QDEVICE_RECONFIGURE, VOTE_QDEVICE_RECONFIGURE.size)
-        self._send(VOTE_QDEVICE_RECONFIGURE.pack(VoteQdeviceReconfigure(header, old, new)))
+        return self._send(VOTE_QDEVICE_RECONFIGURE.pack(VoteQdeviceReconfigure(header, old, new)))
 
     def order_expected_votes(self, votes: int) -> bool:
         """All nodes expect so many from now on; False: there is no room for the message."""
@@ -215,14 +224,19 @@ class VoteQuorum(Service):
         while self._unsent and self.context.multicast([self._unsent[0]]):
             self._unsent.popleft()
 
+    def _catch_up(self) -> None:
+        self._send_unsent()
+        while self._untold and not self._unsent:
+            self.send_nodeinfo(self._untold.pop())
+
     @property
     def wants_token(self) -> bool:
         """Messages wait for room in the send queue."""
-        return bool(self._unsent)
+        return bool(self._unsent or self._untold)
 
     def token_passed(self) -> None:
         """There may be room."""
-        self._send_unsent()
+        self._catch_up()
 
     # What we receive, our own words included: all nodes count the same in the same order.
 
@@ -231,11 +245,14 @@ class VoteQuorum(Service):
         if info.nodeid == QDEVICE:
             self._device_info(sender, info)
             return
+        if info.nodeid != sender:  # corosync would believe it, but never says it
+            raise AnomalyError(f"votes of node {info.nodeid}")
         ballot = self.ballot
         node = ballot.roll.get(info.nodeid)
         is_new = node is None
         if node is None:
-            if ballot.roll.is_full:
+            configured = self.context.options.addresses
+            if ballot.roll.is_full and not ballot.roll.make_room(ballot.members, configured):
                 raise AnomalyError(f"about node {info.nodeid}, one more than {len(ballot.roll)}")
             node = ballot.roll.add(info.nodeid)
         before = (node.votes, node.expected_votes, node.flags, node.state)
@@ -290,7 +307,8 @@ class VoteQuorum(Service):
                 self._counting.recalculate(allow_decrease=True)
         elif order.param == PARAM_CANCEL_WAIT_FOR_ALL:
             self._counting.wait(False)
-            self.context.log(LOG_INFO, f"wait_for_all_status reset by user on node {order.nodeid}.")
+            if self._complaints.allow(("reset", sender), self.context.now) is not None:
+                self.context.log(LOG_INFO, f"wait_for_all_status reset by user on node {order.nodeid}.")
             self._counting.recalculate(allow_decrease=False)
 
     def _expect(self, votes: int) -> None:

@@ -65,17 +65,20 @@ class Audience:
 
     def tell_quorum(self) -> None:
         """Quorate or not, and all nodes, the dead ones, too."""
+        entries = self._nodes()
         for client, context in self._contexts.items():
-            self.tell_quorum_to(client, context)
+            self._context.event(client, pack_quorum(self._ballot.quorate, context, entries))
 
     def tell_quorum_to(self, client: int, context: int) -> None:
         """One program; it may have no track."""
+        self._context.event(client, pack_quorum(self._ballot.quorate, context, self._nodes()))
+
+    def _nodes(self) -> list[NodeEntry]:
         ballot = self._ballot
         nodes = list(ballot.roll)
         if ballot.us.flags & Flag.QDEVICE_REGISTERED:
             nodes.append(ballot.roll.device)
-        entries = [NodeEntry(node.nodeid, node.state or 0) for node in nodes]
-        self._context.event(client, pack_quorum(ballot.quorate, context, entries))
+        return [NodeEntry(node.nodeid, node.state or 0) for node in nodes]
 
     def tell_members(self) -> None:
         """Who is in the ring."""
@@ -183,8 +186,9 @@ class Clients:
         if votes < total or (self._ballot.quorate and quorum > total):
             self._answer(client, CsError.INVALID_PARAM)
             return
-        self._counting.expect(votes)
         ordered = self._orders.order_expected_votes(votes)
+        if ordered:
+            self._counting.expect(votes)
         self._answer(client, CsError.OK if ordered else CsError.NO_RESOURCES)
 
     def _setvotes(self, client: Client, message: bytes) -> None:
@@ -200,6 +204,8 @@ class Clients:
             self._answer(client, CsError.INVALID_PARAM)
             return
         ordered = self._orders.order_votes(request.nodeid, request.votes)
+        if not ordered:
+            node.votes = before  # the others do not hear of it
         self._answer(client, CsError.OK if ordered else CsError.NO_RESOURCES)
 
     # Tracks.

@@ -10,11 +10,11 @@ from __future__ import annotations
 import re
 from typing import NamedTuple
 
-from aisexec.icmap import Icmap, u8, u32
+from aisexec.icmap import Icmap, ValueType, u8, u32
 from aisexec.services.base import Context
 from aisexec.services.votequorum_counting import Counting
 from aisexec.services.votequorum_device import Device
-from aisexec.services.votequorum_state import Ballot, DeviceOptions, TieBreaker
+from aisexec.services.votequorum_state import VOTES_MAX, Ballot, DeviceOptions, TieBreaker
 from aisexec.totem.types import LOG_CRIT
 
 FIXED_KEYS = (
@@ -48,13 +48,19 @@ class DeviceSection(NamedTuple):
     sync_timeout: int
 
 
+def _u32(keys: Icmap, key: str, default: int = 0) -> int:
+    """Programs may have written anything; as in corosync a key of another type counts as missing."""
+    value = keys.get(key)
+    return value.number if value is not None and value.type is ValueType.U32 else default
+
+
 def read_nodelist(keys: Icmap) -> Nodelist | None:
     """None when there is no nodelist, or we are not in it."""
     if keys.get("nodelist.local_node_pos") is None:
         return None
     ours = keys.number("nodelist.local_node_pos")
     places = {int(found[1]) for key in keys.keys("nodelist.node.") if (found := _NODE_KEY.match(key))}
-    votes = {place: keys.number(f"nodelist.node.{place}.quorum_votes", 1) for place in places}
+    votes = {place: _u32(keys, f"nodelist.node.{place}.quorum_votes", 1) for place in places}
     return Nodelist(votes.get(ours, 0), len(places), sum(votes.values()))
 
 
@@ -62,12 +68,12 @@ def read_device(keys: Icmap) -> DeviceSection | None:
     """None when no device is configured."""
     if not keys.text("quorum.device.model"):
         return None
-    votes = keys.number("quorum.device.votes") if keys.get("quorum.device.votes") is not None else None
+    votes = keys.get("quorum.device.votes")
     defaults = DeviceOptions()
     return DeviceSection(
-        votes,
-        keys.number("quorum.device.timeout", defaults.timeout),
-        keys.number("quorum.device.sync_timeout", defaults.sync_timeout),
+        votes.number if votes is not None and votes.type is ValueType.U32 else None,
+        _u32(keys, "quorum.device.timeout", defaults.timeout),
+        _u32(keys, "quorum.device.sync_timeout", defaults.sync_timeout),
     )
 
 
@@ -109,7 +115,7 @@ class LiveConfiguration:
         ballot, keys = self._ballot, self._context.map
         ballot.two_node = False
         self._set_tie_breaker(ballot.options.configured_tie_breaker)
-        expected = keys.number("quorum.expected_votes")
+        expected = _u32(keys, "quorum.expected_votes")
         nodelist, device = read_nodelist(keys), read_device(keys)
         if device is not None:
             self._device.options = DeviceOptions(0, device.timeout, device.sync_timeout)
@@ -195,15 +201,15 @@ class LiveConfiguration:
 
     def _take_votes(self, expected: int, nodelist: Nodelist | None, device: DeviceSection | None) -> None:
         ballot, us = self._ballot, self._ballot.us
-        counted = nodelist.total if nodelist is not None else 0
+        counted = min(nodelist.total, VOTES_MAX) if nodelist is not None else 0
         if device is None:
             ballot.roll.device.votes = 0
         elif device.votes is not None:
             ballot.roll.device.votes = device.votes
         elif not expected and nodelist is not None and nodelist.nodes == nodelist.total:
             ballot.roll.device.votes = max(0, counted - 1)
-            counted += ballot.roll.device.votes
-        us.votes = nodelist.votes if nodelist is not None else self._context.map.number("quorum.votes", 1)
+            counted = min(counted + ballot.roll.device.votes, VOTES_MAX)
+        us.votes = nodelist.votes if nodelist is not None else _u32(self._context.map, "quorum.votes", 1)
         if ballot.tracking:
             us.expected_votes = max(counted or expected, ballot.tracked_votes)
         else:

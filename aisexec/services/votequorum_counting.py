@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Final
 
 from aisexec.icmap import u8, u32
+from aisexec.limits import LOG_INTERVAL
+from aisexec.ratelimit import RateLimit
 from aisexec.services.base import Context
 from aisexec.services.votequorum_state import VOTES_MAX, Ballot, Flag, signed
 from aisexec.services.votequorum_tie_breaker import breaks_tie, has_master
 from aisexec.totem.types import LOG_DEBUG, LOG_NOTICE
+
+WAITING_LINES_MAX: Final = 16
+"""Counts of votes told apart while all are waited for: a forged vote changes them, too."""
 
 
 class Counting:
@@ -27,6 +33,7 @@ class Counting:
         self._ballot = ballot
         self._on_verdict = on_verdict
         self._on_expected_votes = on_expected_votes
+        self._waiting = RateLimit(LOG_INTERVAL, WAITING_LINES_MAX)
 
     def recalculate(self, *, allow_decrease: bool, by_current_nodes: bool = False) -> None:
         """by_current_nodes: expect as many votes as there are nodes now (leaving, last man standing)."""
@@ -90,11 +97,7 @@ class Counting:
         ballot = self._ballot
         if ballot.wait_for_all and ballot.waiting:
             if total != ballot.us.expected_votes:
-                self._context.log(
-                    LOG_NOTICE,
-                    "Waiting for all cluster members. Current votes:"
-                    f" {total} expected_votes: {ballot.us.expected_votes}",
-                )
+                self._log_waiting(total, ballot.us.expected_votes)
                 return
             self.wait(False)
         quorate = total >= ballot.quorum
@@ -102,6 +105,14 @@ class Counting:
             self._note_extremes()
         quorate = quorate or breaks_tie(ballot, total) or (ballot.master_wins and has_master(ballot))
         self._settle(quorate)
+
+    def _log_waiting(self, votes: int, expected: int) -> None:
+        if self._waiting.allow((votes, expected), self._context.now) is not None:
+            self._context.log(
+                LOG_NOTICE,
+                "Waiting for all cluster members. Current votes:"
+                f" {votes} expected_votes: {expected}",
+            )
 
     def _settle(self, quorate: bool) -> None:
         ballot = self._ballot

@@ -38,9 +38,10 @@ ALL_FLAGS = (
 class Messages(Protocol):
     """How the device's words reach the other nodes, in order and without loss."""
 
+    def has_room(self, count: int) -> bool: ...
     def send_nodeinfo(self, nodeid: int) -> None: ...
-    def send_device_registration(self, operation: int, name: bytes) -> None: ...
-    def send_device_rename(self, old: bytes, new: bytes) -> None: ...
+    def send_device_registration(self, operation: int, name: bytes) -> bool: ...
+    def send_device_rename(self, old: bytes, new: bytes) -> bool: ...
 
 
 class Device:
@@ -173,12 +174,17 @@ class Device:
             self._log(LOG_WARNING, "Registration request already in progress")
             self._answer(client.id, CsError.TRY_AGAIN)
         else:
-            self._registering = client.id
-            self._messages.send_device_registration(OPERATION_REGISTER, name)
+            # Answered when the message comes back; without one it would stay "in progress" for good.
+            if self._messages.send_device_registration(OPERATION_REGISTER, name):
+                self._registering = client.id
+            else:
+                self._answer(client.id, CsError.NO_RESOURCES)
 
     def _unregister(self, client: Client, message: bytes) -> None:
         name = _name(QDEVICE_NAME_REQUEST.unpack(message).name)
         error = self._check(name)
+        if error is CsError.OK and not self._messages.has_room(2):
+            error = CsError.NO_RESOURCES
         if error is CsError.OK:
             self._stop_waiting()
             self._ballot.us.flags &= ~ALL_FLAGS
@@ -192,8 +198,8 @@ class Device:
         error = self._check(old)
         if error is CsError.OK and not new:
             error = CsError.INVALID_PARAM
-        if error is CsError.OK:
-            self._messages.send_device_rename(old or b"", new or b"")
+        if error is CsError.OK and not self._messages.send_device_rename(old or b"", new or b""):
+            error = CsError.NO_RESOURCES
         self._answer(client.id, error)
 
     def _poll(self, client: Client, message: bytes) -> None:
@@ -257,13 +263,13 @@ class Device:
 
     def _silent(self) -> None:
         self._silence = None
+        self.awaited = False  # in any case: all nodes' synchronisation waits
         us = self._ballot.us
         if not us.flags & Flag.QDEVICE_ALIVE:
             return
         us.flags &= ~(Flag.QDEVICE_ALIVE | Flag.QDEVICE_CAST_VOTE)
         self._log(LOG_INFO, f"lost contact with quorum device {_text(self.name)}")
         self._messages.send_nodeinfo(self._context.nodeid)
-        self.awaited = False
 
     def _log(self, priority: int, text: str) -> None:
         self._context.log(priority, text)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from dataclasses import dataclass
 from enum import IntEnum, IntFlag
 from typing import Final
@@ -122,6 +122,16 @@ class Roll:
         """No further node can be added."""
         return len(self._nodes) >= PROCESSOR_COUNT_MAX
 
+    def make_room(self, members: Container[int], configured: Container[int]) -> bool:
+        """Forget a dead node that is not in the ring, rather one that is not configured; False: none."""
+        dead = [node for node in self._nodes if node.state is NodeState.DEAD and node.nodeid not in members]
+        if not dead:
+            return False
+        gone = min(dead, key=lambda node: node.nodeid in configured)
+        self._nodes.remove(gone)
+        del self._by_id[gone.nodeid]
+        return True
+
     def get(self, nodeid: int) -> Voter | None:
         """A node, or the quorum device."""
         return self.device if nodeid == QDEVICE else self._by_id.get(nodeid)
@@ -144,7 +154,7 @@ class Ballot:
     def __init__(self, nodeid: int, options: QuorumOptions) -> None:
         self.options = options
         flags = Flag.FIRST | (Flag.WAIT_FOR_ALL if options.wait_for_all else NO_FLAGS)
-        expected = options.expected_votes
+        expected = min(options.expected_votes, VOTES_MAX)
         if options.expected_votes_tracking:
             expected = max(expected, options.tracked_votes)
         self.us = Voter(nodeid, options.votes, expected, NodeState.MEMBER, flags)

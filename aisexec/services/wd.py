@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import ClassVar, Final
 
-from aisexec.icmap import Change, TrackEvent, ValueType, u32, u64
+from aisexec.icmap import Change, TrackEvent, ValueType, is_key, u32, u64
 from aisexec.limits import WATCHED_RESOURCES_MAX
 from aisexec.services.base import Context, Service
 from aisexec.services.machine import Machine, Watchdog
@@ -162,6 +162,9 @@ class Wd(Service):
             self.context.log(
                 LOG_WARNING, f"{key} is not watched: {WATCHED_RESOURCES_MAX} resources are already"
             )
+            return
+        if not is_key(prefix + "poll_period"):
+            self.context.log(LOG_WARNING, f"{key} is not watched: its other keys would be too long")
             return
         if self.context.map.get(prefix + "poll_period") is None:
             self.context.map.set(prefix + "poll_period", u64(PERIOD))

@@ -6,17 +6,21 @@ import os
 import subprocess
 import sys
 import textwrap
-from collections.abc import Iterator
+import threading
+import time
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import gevent
 import pytest
 
+from aisexec import blackbox
 from aisexec.blackbox import DUMP_KEY, STATE_KEY, Blackbox
 from aisexec.config.model import Destinations, Logging
 from aisexec.icmap import Icmap, text
 from aisexec.log import Logger
+from aisexec.recorder import FlightRecorder
 from ipc.blackbox import read_recording, ring_path
 
 ROOT = Path(__file__).parents[2]
@@ -40,6 +44,13 @@ class Stage:
 
     def dumps(self) -> list[Path]:
         return sorted(self.state_dir.glob("fdata-*"))
+
+
+def until(condition: Callable[[], object]) -> None:
+    end = time.monotonic() + 10
+    while not condition():
+        assert time.monotonic() < end
+        gevent.sleep(0.005)
 
 
 @pytest.fixture
@@ -68,9 +79,45 @@ def test_any_change_of_the_key_triggers_and_the_value_stays(stage: Stage) -> Non
     keys.set(DUMP_KEY, text("1"))
     keys.set(DUMP_KEY, text("1"))
     assert keys.text(DUMP_KEY) == "1"
+    until(lambda: "Flight data is in" in stage.said())
     assert len(stage.dumps()) == 1
     assert stage.said().count("Flight data is in") == 1
     assert "quiet words" in [r.text for r in read_recording(stage.dumps()[0].read_bytes()).records]
+
+
+def test_who_keeps_on_asking_gets_a_few_and_then_one_a_second(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(blackbox, "ASKED_INTERVAL", 0.2)
+    states: list[int] = []
+    keys = Icmap()
+    stage.box.watch(keys, lambda: states.append(1))
+    for number in range(500):
+        keys.set(STATE_KEY, text(str(number)))
+    assert len(states) == blackbox.ASKED_AT_ONCE
+    until(lambda: len(states) > blackbox.ASKED_AT_ONCE)
+    assert len(states) == blackbox.ASKED_AT_ONCE + 1
+
+
+def test_a_slow_disk_does_not_hold_up_the_loop(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    go_on = threading.Event()
+    dump, dumps = FlightRecorder.dump, list[int]()
+
+    def slowly(recorder: FlightRecorder) -> str:
+        dumps.append(1)
+        assert go_on.wait(10)
+        return dump(recorder)
+
+    monkeypatch.setattr(FlightRecorder, "dump", slowly)
+    keys = Icmap()
+    stage.box.watch(keys, lambda: None)
+    for number in range(4):
+        keys.set(DUMP_KEY, text(str(number)))
+    gevent.sleep(0.02)
+    assert len(dumps) == 1
+    go_on.set()
+    until(lambda: stage.said().count("Flight data is in") == 2)
+    assert len(dumps) == 2  # one for all that asked meanwhile
 
 
 def test_what_fails_in_the_loop_is_logged_with_its_traceback_and_kept(stage: Stage) -> None:

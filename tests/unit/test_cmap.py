@@ -5,15 +5,17 @@ from __future__ import annotations
 import pytest
 
 from aisexec.icmap import u8, u64
-from aisexec.limits import CMAP_ITERATIONS_PER_CLIENT_MAX, CMAP_TRACKS_PER_CLIENT_MAX
+from aisexec.limits import CMAP_ITERATIONS_PER_CLIENT_MAX, CMAP_TRACKS_PER_CLIENT_MAX, SERVICE_TIMERS_MAX
 from aisexec.messages import CMAP_MCAST
 from aisexec.services import cmap_requests
 from aisexec.services.base import Client
 from aisexec.services.cmap import Cmap
+from aisexec.services.timers import Alarms
 from aisexec.totem.types import RingId
 from ipc import cmap_layouts as cmap
 from ipc.cmap_layouts import CmapRequest, ValueType
 from ipc.errors import CsError
+from ipc.layout import Buffer
 from ipc.layouts import RESPONSE_HEADER
 from tests.unit.service_support import StageContext
 
@@ -56,9 +58,9 @@ class Stage:
         size = cmap.KEY_REQUEST.size
         return cmap.KEY_REQUEST.pack(cmap.KeyRequest(number, size, len(key), key))
 
-    def track(self, key: bytes = b"some.key", bits: int = 4) -> bytes:
+    def track(self, key: bytes = b"some.key", bits: int = 4, inst: int = 7) -> bytes:
         size = cmap.TRACK_ADD_REQUEST.size
-        request = cmap.TrackAddRequest(CmapRequest.TRACK_ADD, size, len(key), key, bits, 7)
+        request = cmap.TrackAddRequest(CmapRequest.TRACK_ADD, size, len(key), key, bits, inst)
         return cmap.TRACK_ADD_REQUEST.pack(request)
 
     def map(self, number: int) -> bytes:
@@ -203,6 +205,16 @@ def test_a_node_with_an_old_configuration_goes() -> None:
     assert [(code, leave) for _, code, leave in stage.context.shutdowns] == [(0, True)]
 
 
+def test_a_version_that_changes_while_rings_meet_is_no_reason_to_go() -> None:
+    stage = Stage()
+    stage.engine.sync_init([1], [1], RING)
+    assert stage.engine.sync_process()
+    stage.engine.messages()[0].handler(1, stage.context.sent[0])
+    stage.context.map.set("totem.config_version", u64(12))
+    stage.engine.sync_activate()
+    assert stage.context.shutdowns == []
+
+
 def test_a_changed_version_is_told_as_soon_as_there_is_room() -> None:
     stage = Stage(3)
     stage.context.room = 0
@@ -213,3 +225,58 @@ def test_a_changed_version_is_told_as_soon_as_there_is_room() -> None:
     assert [CMAP_MCAST.unpack(message).reason for message in stage.context.sent] == [1]
     stage.context.pass_time(1.0)
     assert len(stage.context.sent) == 1
+
+
+def test_one_alarm_waits_for_room_however_often_the_version_changes() -> None:
+    stage = Stage(3)
+    stage.context.room = 0
+    for version in range(4, 4 + 2 * SERVICE_TIMERS_MAX):
+        stage.context.map.set("totem.config_version", u64(version))
+        if version % 100 == 0:
+            stage.context.pass_time(1.0)
+    started = stage.context.alarms.next()
+    assert started is not None
+    stage.context.room = 5
+    stage.context.pass_time(1.0)
+    assert len(stage.context.sent) == 1
+    assert stage.context.sent[0].endswith((3 + 2 * SERVICE_TIMERS_MAX).to_bytes(8, "little"))
+    assert stage.context.alarms.next() is None
+
+
+def test_alarms_for_the_same_are_shared_when_there_are_too_many() -> None:
+    rung: list[str] = []
+    alarms = Alarms()
+
+    def again_and_again() -> None:
+        rung.append("again")
+
+    for number in range(2 * SERVICE_TIMERS_MAX):
+        alarms.start(float(number), again_and_again)
+    alarms.start(0.5, lambda: rung.append("other"))
+    alarms.run(10_000_000.0)
+    assert rung.count("again") == SERVICE_TIMERS_MAX
+    assert rung.count("other") == 1
+
+
+# Notifications.
+
+
+def test_a_change_is_packed_once_for_all_tracks() -> None:
+    stage = Stage()
+    told: list[tuple[Buffer, ...]] = []
+    stage.context.event = lambda client, *parts: told.append(parts)  # type: ignore[method-assign]
+    for inst in (7, 8):
+        stage.ask(CmapRequest.TRACK_ADD, stage.track(b"some.key", bits=7, inst=inst))
+    stage.context.map.set("some.key", u8(1))
+    stage.context.map.set("some.key", u8(2))
+    seen = [cmap.unpack_notification(b"".join(parts)) for parts in told]
+    one, two = (cmap.StoredValue(ValueType.U8, bytes([number])) for number in (1, 2))
+    none = cmap.StoredValue(0, b"")
+    assert seen == [
+        cmap.Notification(8, b"some.key", 4, one, none),
+        cmap.Notification(7, b"some.key", 4, one, none),
+        cmap.Notification(8, b"some.key", 2, two, one),
+        cmap.Notification(7, b"some.key", 2, two, one),
+    ]
+    assert told[0][2] is told[1][2]
+    assert told[2][2] is told[3][2]

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from aisexec.config.changes import Effect, changes
 from aisexec.config.grammar import Section, parse
-from aisexec.config.live_totem import live_totem
-from aisexec.icmap import text, u32
+from aisexec.config.live_totem import live_totem, written_keys
+from aisexec.icmap import Icmap, text, u32
 
 FILE = """totem {
     version: 2
@@ -105,3 +105,10 @@ def test_a_value_in_cmap_of_a_wrong_type_counts_as_not_there() -> None:
     found = live_totem({"totem.token": text("fast"), "totem.join": u32(70)}, 2)
     assert found.settings is not None
     assert (found.settings.token, found.settings.join) == (3.0, 0.07)
+
+
+def test_of_totem_keys_in_cmap_only_known_ones_are_read() -> None:
+    map = Icmap()
+    for key in ("totem.token", "totem.tokens", "totem.join", "totem.interface.0.bindnetaddr", "other.token"):
+        map.set(key, u32(70))
+    assert written_keys(map) == {"totem.join": u32(70), "totem.token": u32(70)}

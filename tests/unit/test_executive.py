@@ -7,11 +7,12 @@ import struct
 
 import pytest
 
-from aisexec.effects import CloseClient, Events, ExecutiveEffect, Respond
+from aisexec.effects import CloseClient, Events, ExecutiveEffect, LoggingKeysChanged, Respond
 from aisexec.executive import Executive, ExecutiveOptions
-from aisexec.icmap import text, u8, u16, u32
+from aisexec.icmap import Icmap, text, u8, u16, u32
 from aisexec.limits import LOG_INTERVAL
 from aisexec.messages import CFG_KILL_NODE, CfgKillNode, ExecHeader, Name, exec_id
+from aisexec.services.options import Reconfiguration
 from aisexec.totem.stack import EXECUTIVE_MESSAGE_MAX
 from aisexec.totem.types import Configuration, Log, RingId, Unicast
 from ipc import cpg_layouts as cpg
@@ -296,3 +297,19 @@ def test_order_to_kill_a_node_is_for_that_node_only() -> None:
     ends = [e for e in node.effects if type(e).__name__ == "Shutdown"]
     assert [e.leave for e in ends] == [False]  # type: ignore[union-attr]
     assert any("Killed by node 3 : why?" in line for line in node.lines())
+
+
+def test_keys_are_heeded_after_a_reload_that_failed_half_way(monkeypatch: pytest.MonkeyPatch) -> None:
+    executive = Alone().start().executive
+
+    def broken(keys: Icmap, new: object) -> None:
+        raise ZeroDivisionError
+
+    monkeypatch.setattr("aisexec.executive.take_over", broken)
+    with pytest.raises(ZeroDivisionError):
+        executive.reconfigure(Reconfiguration(FAST, ExecutiveOptions()))
+    keys = ("config.reload_in_progress", "config.totemconfig_reload_in_progress", "config.reload_status")
+    assert [executive.map.number(key) for key in keys] == [0, 0, CsError.LIBRARY]
+    executive.take_effects()
+    executive.map.set("logging.debug", text("on"))
+    assert LoggingKeysChanged() in executive.take_effects()

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from contextlib import suppress
 
 import pytest
 
 from aisexec import icmap
-from aisexec.icmap import Change, Icmap, MapError, TrackEvent, Value, ValueType, text, u8, u32, u64
+from aisexec.icmap import Change, Icmap, MapError, Track, TrackEvent, Value, ValueType, text, u8, u32, u64
+from aisexec.services.configuration_keys import take_over
 from ipc.errors import CsError
 
 
@@ -216,3 +218,74 @@ def test_a_prefix_is_deleted(map: Icmap) -> None:
         map.set(key, text("x"))
     map.delete_prefix("nodelist.")
     assert map.keys() == ["nodelist2"]
+
+
+def test_tracks_that_ended_cost_nothing_and_the_others_keep_their_order(map: Icmap) -> None:
+    told: list[int] = []
+
+    def track(number: int, key: str | None, *, prefix: bool) -> Track:
+        return map.track(key, lambda change: told.append(number), prefix=prefix)
+
+    exact = [track(number, "a.key", prefix=False) for number in range(4)]
+    near = [track(10 + number, "a.", prefix=True) for number in range(4)]
+    all_keys = [track(20 + number, None, prefix=True) for number in range(4)]
+    nobody = track(30, None, prefix=False)
+    for tracks in (exact, near, all_keys):
+        map.untrack(tracks[1])
+    map.set("a.key", u8(1))
+    assert told == [3, 2, 0, 10, 12, 13, 23, 22, 20]
+    for tracks in (exact, near, all_keys):
+        for number in (0, 2, 3):
+            map.untrack(tracks[number])
+    map.untrack(nobody)
+    map.set("a.key", u8(2))
+    assert len(told) == 9
+
+
+def test_many_tracks_are_told_and_ended_without_a_search_for_each(map: Icmap) -> None:
+    tracks = [map.track(None, lambda change: None, prefix=True) for _ in range(8192)]
+    started = time.process_time()
+    map.set("a.key", u8(1))
+    for track in tracks:
+        map.untrack(track)
+    assert time.process_time() - started < 0.3  # takes 10 ms; with a search it is seconds
+
+
+def test_programs_create_so_many_keys(map: Icmap, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(icmap, "MAP_CLIENT_KEYS_MAX", 3)
+    map.set("own.key", u8(1))
+    map.client_set("own.key", u8(2))
+    for number in range(3):
+        map.client_set(f"key.{number}", u8(1))
+    with pytest.raises(MapError) as error:
+        map.client_set("key.3", u8(1))
+    assert refused(error) is CsError.NO_MEMORY
+    assert "key.3" not in map
+    map.client_set("key.2", u8(2))
+    map.set("own.other", u8(1))
+    map.delete("key.1")
+    with pytest.raises(MapError) as error:
+        map.client_set("not a key", u8(1))
+    assert refused(error) is CsError.NAME_TOO_LONG
+    map.client_set("key.3", u8(1))
+
+
+def test_programs_add_so_many_settings(map: Icmap, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(icmap, "MAP_CLIENT_CONFIGURED_MAX", 2)
+    map.client_set("totem.mine", u8(1))
+    map.client_set("logging.mine", u8(1))
+    with pytest.raises(MapError) as error:
+        map.client_set("quorum.mine", u8(1))
+    assert refused(error) is CsError.NO_MEMORY
+    map.client_set("other.mine", u8(1))
+    take_over(map, {})
+    assert map.keys() == ["other.mine"]
+    map.client_set("quorum.mine", u8(1))
+
+
+def test_a_new_key_may_be_deleted_by_who_is_told_of_it(map: Icmap, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(icmap, "MAP_CLIENT_KEYS_MAX", 1)
+    map.track("a.", lambda change: map.delete(change.key), events=TrackEvent.ADD, prefix=True)
+    for number in range(3):
+        map.client_set(f"a.{number}", u8(1))
+    assert len(map) == 0

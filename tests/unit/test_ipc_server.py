@@ -1346,3 +1346,53 @@ def test_debians_libcpg_connects_calls_and_leaves(tmp_path: Path) -> None:
         server.kill()
         server.communicate()
         shutil.rmtree(run_dir)
+
+
+def test_a_request_that_the_handler_fails_with_costs_its_client_only(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    failed: list[object] = []
+    monkeypatch.setattr(gevent.get_hub(), "print_exception", lambda *report: failed.append(report[1]))
+    first, second = world.client(), world.client()
+    poison = request(ECHO, b"poison")
+
+    def work() -> None:
+        if world.toy.seen[-1][1] == b"poison":
+            raise ZeroDivisionError
+
+    monkeypatch.setattr(world.toy, "work", work)
+    for message in (request(ECHO, b"before"), poison, request(ECHO, b"behind")):
+        first.send(message, announce=False)
+    first.send_bytes(b"\7" * 3)
+    second.send(request(ECHO, b"other"))
+    assert second.response()[24:] == b"other"
+    until(first.hung_up)
+    until(lambda: len(world.toy.alive) == 1)
+    assert failed == [ZeroDivisionError]
+    failed.clear()
+    assert (0, b"behind") not in world.toy.seen
+    assert world.log_has("internal error while its request was handled")
+    assert world.server.stats.cut_off[CutOff.FAULT] == 1
+    assert second.call(b"again") == b"again"
+
+
+def test_one_that_fails_when_there_is_room_again_leaves_the_others_their_turn(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(gevent.get_hub(), "print_exception", lambda *report: None)
+    world.toy.room = 0
+    first, second = world.client(), world.client()
+    for client, payload in ((first, b"poison"), (second, b"other")):
+        client.send(request(SILENT, payload))
+    until(lambda: world.toy.refused >= 2)
+
+    def work() -> None:
+        if world.toy.seen[-1][1] == b"poison":
+            raise ZeroDivisionError
+
+    monkeypatch.setattr(world.toy, "work", work)
+    world.toy.room = 10
+    world.server.resume()
+    assert [payload for _, payload in world.toy.seen] == [b"poison", b"other"]
+    until(first.hung_up)
+    assert second.call(b"again") == b"again"

@@ -6,6 +6,7 @@ import os
 import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from dataclasses import replace
@@ -211,6 +212,31 @@ def test_reconfigure_opens_new_files_and_keeps_the_old_ones_on_failure(tmp_path:
     assert len(lines(tmp_path / "b")) == 1
 
 
+def test_nobody_waits_for_a_file_that_is_not_used_any_more(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    slow, go_on = threading.Event(), threading.Event()
+    store = FileOutput._store
+
+    def slowly(output: FileOutput, data: bytes, count: int) -> None:
+        slow.set()
+        assert go_on.wait(10)
+        store(output, data, count)
+
+    monkeypatch.setattr(FileOutput, "_store", slowly)
+    logger = Logger(to_file(tmp_path / "a"))
+    logger.start_thread()
+    logger.log("MAIN", INFO, "x")
+    assert slow.wait(10)
+    begin = time.monotonic()
+    logger.reconfigure(to_file(tmp_path / "b"))
+    assert time.monotonic() - begin < log_outputs.DRAIN_SECONDS / 2
+    logger.log("MAIN", INFO, "y")
+    go_on.set()
+    logger.close()
+    assert [len(lines(tmp_path / name)) for name in "ab"] == [1, 1]
+
+
 def test_full_disk_is_survived_and_reported_when_it_is_over(tmp_path: Path) -> None:
     path = tmp_path / "log"
     path.symlink_to("/dev/full")
@@ -224,6 +250,21 @@ def test_full_disk_is_survived_and_reported_when_it_is_over(tmp_path: Path) -> N
     output.write(b"d", INFO)
     output.close()
     assert lines(path) == ["aisexec: 2 log lines were lost here: No space left on device", "c", "d"]
+
+
+def test_nobody_waits_for_the_reader_of_a_pipe(tmp_path: Path) -> None:
+    """A program may name one in logging.logfile, through cmap."""
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    with pytest.raises(OSError, match="No such device"):
+        FileOutput(str(pipe))
+    reader = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
+    output = FileOutput(str(pipe))
+    for _ in range(200):
+        output.write(b"x" * LINE_MAX, NOTICE)
+    assert output.lost
+    output.close()
+    os.close(reader)
 
 
 def test_line_that_fitted_in_part_does_not_spoil_the_next(tmp_path: Path) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from aisexec.limits import RELOAD_CHECK_TIMEOUT, RELOAD_REQUESTS_MAX
+from aisexec.limits import RELOAD_CHECK_TIMEOUT, RELOAD_READ_INTERVAL, RELOAD_REQUESTS_MAX
 from aisexec.messages import (
     CFG_RELOAD_CONFIG,
     EXEC_HEADER,
@@ -60,6 +60,10 @@ class Ring:
                     else:
                         service.ordered(sender, CFG_RELOAD_CONFIG.unpack(message).source.conn)
         return kinds
+
+    def wait(self, seconds: float) -> None:
+        for stage in self.stages.values():
+            stage.pass_time(seconds)
 
     @property
     def in_force(self) -> dict[int, list[float]]:
@@ -160,6 +164,8 @@ def test_orders_that_come_while_the_file_is_read_are_followed_once_more() -> Non
         ring.services[2].ordered(1, 7)
     assert len(ring.stages[2].readings) == 1
     ring.read(2, good(2.0))
+    assert ring.stages[2].readings == []
+    ring.wait(RELOAD_READ_INTERVAL)
     assert len(ring.stages[2].readings) == 1
     ring.read(2, good(3.0))
     assert ring.in_force == {2: [2.0, 3.0]}
@@ -175,6 +181,7 @@ def test_requests_during_a_reload_are_answered_after_another_one() -> None:
     for token in (2.0, 3.0):
         ring.read(1, good(token))
         ring.deliver()
+        ring.wait(RELOAD_READ_INTERVAL)
         ring.read(2, good(token))
         ring.deliver()
     assert ring.answers == [CsError.TRY_AGAIN] + [CsError.OK] * (1 + RELOAD_REQUESTS_MAX)
@@ -263,9 +270,94 @@ def test_a_flood_of_checks_reads_one_file_at_a_time() -> None:
         service.messages()[CHECK].handler(1, message)
     assert len(ring.stages[2].readings) == 1
     ring.read(2, good())
+    assert ring.stages[2].sent == []
+    ring.wait(RELOAD_READ_INTERVAL)
     ring.read(2, good())
     assert ring.stages[2].readings == []
     assert len(ring.stages[2].sent) == 1
+
+
+def check(ring: Ring, sender: int, number: int) -> None:
+    """Node 2 is asked."""
+    service = ring.services[2]
+    message = RELOAD_CHECK.pack(ReloadCheck(service.header(CHECK, RELOAD_CHECK.size), number))
+    service.messages()[CHECK].handler(sender, message)
+
+
+def test_the_order_finds_its_place_whatever_others_repeat() -> None:
+    ring = Ring((2, 3), others=(1,))
+    check(ring, 3, 1)
+    ring.read(2, good())
+    ring.stages[2].room = 0
+    for _ in range(200):
+        check(ring, 3, 1)
+    ring.stages[2].companions = frozenset({2})  # as if node 3 had no say in our round
+    ring.request(2)
+    ring.read(2, good())
+    ring.stages[2].room = 1000
+    ring.services[2].token_passed()
+    assert len(ring.stages[2].sent) == 3  # the verdict that had room, the newest one, the order
+    ring.deliver()
+    assert ring.answers == [CsError.OK]
+
+
+def test_an_order_without_room_is_called_back_in_the_end() -> None:
+    ring = Ring((2,))
+    ring.stages[2].room = 0
+    ring.request(2)
+    ring.read(2, good())
+    ring.wait(RELOAD_CHECK_TIMEOUT)
+    assert ring.answers == [CsError.TIMEOUT]
+    assert "Nothing has changed" in ring.log(2)
+    assert not ring.services[2].wants_token
+    ring.stages[2].room = 1000
+    ring.request(2)
+    ring.read(2, good(3.0))
+    ring.deliver()
+    assert ring.answers == [CsError.TIMEOUT, CsError.OK]
+    assert ring.in_force == {2: [3.0]}
+
+
+def test_an_order_that_comes_back_late_does_what_was_checked() -> None:
+    ring = Ring((2,))
+    ring.request(2)
+    ring.read(2, good())
+    ring.wait(RELOAD_CHECK_TIMEOUT)
+    assert ring.answers == [CsError.TIMEOUT]
+    assert "takes effect on all nodes when it does" in ring.log(2)
+    ring.deliver()
+    assert ring.in_force == {2: [2.0]}
+    assert ring.stages[2].readings == []
+
+
+def test_who_has_asked_is_answered_when_it_fails_half_way(monkeypatch: pytest.MonkeyPatch) -> None:
+    ring = Ring((2,))
+
+    def broken(new: Reconfiguration) -> None:
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(ring.stages[2], "reconfigure", broken)
+    ring.request(2)
+    ring.read(2, good())
+    with pytest.raises(ZeroDivisionError):
+        ring.deliver()
+    assert ring.answers == [CsError.LIBRARY]
+
+
+def test_others_cannot_fill_the_log_with_our_errors() -> None:
+    ring = Ring((2, 3), others=(1,))
+    for number in range(1, 5):
+        ring.services[2].ordered(1, number)
+        check(ring, 3, number)
+        ring.read(2, BROKEN)
+        ring.wait(RELOAD_READ_INTERVAL)
+    assert ring.log(2).count("corosync.conf:3") == 1
+    while ring.stages[2].readings:
+        ring.read(2, BROKEN)
+    assert ring.services[2].counters()["reload_files_broken"] == 5
+    ring.request(2)
+    ring.read(2, BROKEN)
+    assert ring.log(2).count("corosync.conf:3") == 2
 
 
 def test_a_long_list_of_errors_is_cut() -> None:

@@ -6,8 +6,8 @@ from collections.abc import Iterator, Sequence
 
 import pytest
 
-from aisexec.icmap import Change, MapError, TrackEvent, ValueType
-from aisexec.limits import STATS_CACHE, STATS_INTERVAL
+from aisexec.icmap import Change, MapError, TrackEvent, ValueType, text
+from aisexec.limits import STATS_CACHE, STATS_INTERVAL, STATS_TRACKS_MAX
 from aisexec.services.stats_map import CONNECTION_KEYS, Connection, StatsMap
 from ipc.errors import CsError
 from tests.unit.service_support import StageContext
@@ -203,3 +203,36 @@ def test_what_was_cleared_is_forgotten_with_its_client() -> None:
     stage.disconnect(5)
     stage.connect(5, requests=2)
     assert stage.number(f"{prefix}.requests") == 2
+
+
+def test_there_are_so_many_tracks() -> None:
+    stage = Stage()
+    tracks = [stage.map.track("stats.", BOTH | PREFIX, lambda change: None) for _ in range(STATS_TRACKS_MAX)]
+    with pytest.raises(MapError) as refused:
+        stage.map.track("stats.srp.mcast_tx", MODIFY, lambda change: None)
+    assert refused.value.error is CsError.NO_RESOURCES
+    stage.map.untrack(tracks[3])
+    stage.map.track("stats.srp.mcast_tx", MODIFY, lambda change: None)
+
+
+def test_all_tracks_are_told_of_the_same_change() -> None:
+    stage = Stage()
+    first: list[Change] = []
+    second: list[Change] = []
+    stage.map.track("stats.ipcs.", BOTH | PREFIX, first.append)
+    stage.map.track(None, BOTH | PREFIX, second.append)
+    stage.connect(3)
+    assert len(first) == len(CONNECTION_KEYS)
+    assert all(one is other for one, other in zip(first, second, strict=True))
+
+
+def test_clearing_takes_a_step_for_each_client() -> None:
+    stage = Stage()
+    for number in range(1, 5):
+        stage.connect(number, requests=number, procname="x", queued=number)
+    stage.map.set("stats.clear.ipc")
+    head = "stats.ipcs.service2.4711.0x4"
+    stage.numbers.clients[3] = Connection("cpg", 4711, 4, {"requests": 9, "procname": "y", "queued": 1})
+    assert stage.number(f"{head}.requests") == 5
+    assert stage.number(f"{head}.queued") == 1
+    assert stage.map.get(f"{head}.procname") == text("y")

@@ -122,6 +122,13 @@ def test_what_takes_long_is_read_less_often(monkeypatch: pytest.MonkeyPatch) -> 
     assert (paced.get(), paced.moment) == (110.1, 110.1)
 
 
+def test_counters_may_be_read_before_the_membership_they_are_about() -> None:
+    counters = {"consensus_timeouts": 1}
+    between = reading(1, ONE, TWO, counters=counters)
+    story = told(reading(0, ONE, TWO), between, reading(2, ONE, TWO_LEFT, counters=counters))
+    assert texts(story)[1:] == ["two left: it did not answer"]
+
+
 def test_messages_sent_again_are_one_line() -> None:
     story = told(*(reading(n, ONE, TWO, counters={"mcast_retx": 3 * n}) for n in range(5)))
     assert texts(story)[1:] == ["12 messages sent again"]

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from aisexec.executive import Executive, ExecutiveOptions
+from aisexec.limits import LOG_INTERVAL
 from aisexec.messages import (
     VOTE_NODE_INFO,
     VOTE_RECONFIGURE,
@@ -25,7 +26,8 @@ from aisexec.services.votequorum import (
     RECONFIGURE,
     VoteQuorum,
 )
-from aisexec.services.votequorum_state import Flag, QuorumOptions
+from aisexec.services.votequorum_state import Flag, NodeState, QuorumOptions
+from aisexec.totem.limits import PROCESSOR_COUNT_MAX
 from aisexec.totem.types import RingId
 from tests.sim.executives import Memory
 from tests.sim.network import FAST
@@ -229,6 +231,15 @@ def test_forged_votes_do_not_break_anything() -> None:
     assert isinstance(node.announced(), Flag)
 
 
+def test_a_node_speaks_for_itself_only() -> None:
+    node = Node(3)
+    node.ring(1, 2)
+    for nodeid in (1, 3):
+        with pytest.raises(AnomalyError):
+            node.info(nodeid, sender=2, votes=9)
+    assert {voter.nodeid: voter.votes for voter in node.ballot.roll.members} == {1: 1, 2: 1}
+
+
 def test_synchronisation_goes_on_when_the_queue_was_full() -> None:
     node = Node(3)
     node.service.sync_init((), (1, 2), RingId(1, 9))
@@ -246,3 +257,31 @@ def test_executive_takes_votequorum_along_when_asked() -> None:
 
     assert 5 not in Executive(FAST, 1, 0, ExecutiveOptions(), Memory()).services
     assert 5 in Executive(FAST, 1, 0, ExecutiveOptions(votequorum=True), Memory()).services
+
+
+def test_a_full_roll_takes_a_new_node_for_a_dead_one() -> None:
+    node = Node(3)
+    node.context.options = ExecutiveOptions(addresses={2: "10.0.0.2"})
+    node.ring(1, 2)
+    for nodeid in range(3, PROCESSOR_COUNT_MAX + 1):
+        node.info(nodeid)
+    with pytest.raises(AnomalyError):  # all of them are alive
+        node.info(1000)
+    for voter in node.ballot.roll:
+        voter.state = NodeState.MEMBER if voter.nodeid in (1, 1000) else NodeState.DEAD
+    node.ballot.members = (1, 1000)
+    node.info(1000)
+    assert len(node.ballot.roll) == PROCESSOR_COUNT_MAX
+    assert node.ballot.roll.get(1000) is not None
+    assert node.ballot.roll.get(3) is None  # node 2 is configured
+    assert node.ballot.roll.get(2) is not None
+
+
+def test_waiting_for_all_is_told_once_for_each_count() -> None:
+    node = Node(3, wait_for_all=True)
+    node.ring(1, 2)
+    node.context.lines.clear()
+    node.context.now += LOG_INTERVAL
+    for turn in range(200):
+        node.info(2, votes=turn % 2 + 1, expected=3 + turn)
+    assert len([line for line in node.context.lines if "Waiting for all" in line]) < 20

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from aisexec.icmap import MapError, text, u8, u32
+from aisexec.icmap import MapError, Value, i32, text, u8, u32, u64
 from aisexec.limits import VOTES_UNSENT_MAX
 from aisexec.messages import (
     VOTE_NODE_INFO,
@@ -32,6 +32,7 @@ from aisexec.services.votequorum import (
     RECONFIGURE,
 )
 from aisexec.services.votequorum_state import DeviceOptions, Flag, Roll, TieBreaker, Voter
+from aisexec.totem.types import RingId
 from ipc import quorum_layouts
 from ipc import votequorum_layouts as lib
 from ipc.errors import CsError
@@ -217,6 +218,18 @@ def test_synchronisation_waits_for_the_device() -> None:
         node.service.sync_activate()
 
 
+def test_synchronisation_does_not_wait_for_a_device_that_is_said_to_be_dead() -> None:
+    node = with_device()
+    node.ring(1)
+    node.register()
+    node.poll()
+    node.service.sync_init((1,), (1, 2), RingId(1, 77))
+    node.info(1, flags=Flag.QDEVICE_REGISTERED)  # an older word of ours, which comes late
+    assert not node.service.sync_process()
+    node.context.pass_time(3)
+    assert node.service.sync_process()
+
+
 def test_one_device_and_one_name() -> None:
     node = with_device()
     node.ring(1)
@@ -351,6 +364,58 @@ def test_orders_wait_for_room_but_not_without_end() -> None:
     assert not node.service.wants_token
 
 
+def test_what_is_refused_changes_nothing_here() -> None:
+    node = with_device()
+    node.ring(1, 2)
+    node.context.room = 0
+    number = lib.VotequorumRequest.SETEXPECTED
+    while node.ask(number, lib.SETEXPECTED_REQUEST, 2) == CsError.OK:
+        pass
+    assert node.ask(number, lib.SETEXPECTED_REQUEST, 3) == CsError.NO_RESOURCES
+    assert node.info().expected_votes == 2
+    votes = lib.VotequorumRequest.SETVOTES
+    assert node.ask(votes, lib.SETVOTES_REQUEST, 2, 2) == CsError.NO_RESOURCES
+    assert node.info(2).votes == 1
+    assert node.register() == CsError.NO_RESOURCES
+    node.context.room = 1000
+    node.service.token_passed()
+    assert node.register() == CsError.OK
+
+
+def test_what_a_device_says_is_told_later_when_too_much_waits() -> None:
+    node = with_device()
+    node.ring(1, 2)
+    assert node.register() == CsError.OK
+    node.context.room = 0
+    number = lib.VotequorumRequest.SETEXPECTED
+    while node.ask(number, lib.SETEXPECTED_REQUEST, 2) == CsError.OK:
+        pass
+    assert node.poll() == CsError.OK
+    node.context.sent.clear()
+    node.context.room = 1000
+    node.service.token_passed()
+    assert VOTE_NODE_INFO.unpack(node.context.sent[-1]).flags & Flag.QDEVICE_CAST_VOTE
+    assert not node.service.wants_token
+
+
+def test_a_device_that_cannot_leave_is_told_so() -> None:
+    node = with_device()
+    node.ring(1, 2)
+    assert node.register() == CsError.OK
+    node.context.room = 0
+    number = lib.VotequorumRequest.SETEXPECTED
+    for _ in range(VOTES_UNSENT_MAX - 1):
+        assert node.ask(number, lib.SETEXPECTED_REQUEST, 2) == CsError.OK
+    leave = lib.VotequorumRequest.QDEVICE_UNREGISTER
+    assert node.ask(leave, lib.QDEVICE_NAME_REQUEST, b"dev") == CsError.NO_RESOURCES
+    assert node.info().flags & lib.InfoFlag.QDEVICE_REGISTERED
+    node.context.room = 1000
+    node.service.token_passed()
+    assert node.ask(leave, lib.QDEVICE_NAME_REQUEST, b"dev") == CsError.OK
+    node.loop()
+    assert node.info().qdevice_name.rstrip(b"\0") == b""
+
+
 # --- the map -------------------------------------------------------------------------------------------
 
 
@@ -425,6 +490,25 @@ def test_a_single_key_takes_effect_at_once() -> None:
     node.context.sent.clear()
     node.context.map.set("quorum.expected_votes", u32(5))
     assert orders(node) == [(1, 5)]
+
+
+@pytest.mark.parametrize("key", ["expected_votes", "votes", "device.votes", "device.timeout"])
+@pytest.mark.parametrize("value", [i32(-1), u64(2**40), u8(7), text("5")])
+def test_keys_of_another_type_count_as_missing(key: str, value: Value) -> None:
+    """As in corosync; a number that does not fit would have to go into messages."""
+    node = Node(3)
+    node.context.map.set("quorum.expected_votes", u32(3))
+    node.context.map.set("quorum.device.model", text("net"))
+    node.context.map.set(f"quorum.{key}", value)
+    assert (node.ballot.us.votes, node.ballot.us.expected_votes) == (1, 3)
+    node.ring(1, 2, 3)
+
+
+def test_more_votes_than_a_message_can_hold() -> None:
+    node = Node(2**32 + 5)
+    nodes = {f"nodelist__node__{place}__quorum_votes": 2**32 - 1 for place in range(4)}
+    configured(node, **nodes)
+    assert node.ballot.us.expected_votes == 2**32 - 1
 
 
 def test_contradiction_at_run_time_switches_the_device_off() -> None:

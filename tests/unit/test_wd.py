@@ -240,3 +240,11 @@ def test_resources_are_bounded_and_nonsense_in_keys_is_harmless() -> None:
     stage.map.set("resources.process.1.2.3.state", text("x"))
     stage.wait(30)
     assert stage.said('quit resource "1" failed!')
+
+
+def test_a_resource_whose_other_keys_would_be_too_long_is_not_watched() -> None:
+    stage = Stage()
+    key = f"resources.process.{'x' * 226}.state"
+    stage.map.client_set(key, text("running"))
+    assert stage.map.get(key) == text("running")
+    assert stage.said("is not watched: its other keys would be too long")
