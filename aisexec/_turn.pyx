@@ -90,21 +90,28 @@ cdef class Turn:
         return 0
 
     def ready(self):
+        try:
+            self.serve()
+        except Exception as error:
+            self.driver.failed(error)
+
+    cdef int serve(self) except -1:
         cdef object driver = self.driver
         cdef double until
         if driver._stopping:
-            return
+            return 0
         if self.fd == UNKNOWN:
             self.learn()
         if self.fd < 0:
             driver._network_ready()
-            return
+            return 0
         until = self.timing.now() + _turn_max
         self.turn(False)
         # The loop and its watchers are a long way for a token that is back before they are needed.
         while self.may_wait(until):
             if not self.turn(True):
-                return
+                break
+        return 0
 
     cdef bint may_wait(self, double until) except -1:
         """The token goes round, and nobody but the network has anything to do for us."""

@@ -33,6 +33,7 @@ from aisexec.effects import (
     TotemKeysChanged,
 )
 from aisexec.executive import Executive
+from aisexec.exit_codes import ExitCode
 from aisexec.garbage import Garbage
 from aisexec.icmap import Icmap
 from aisexec.net.base import LinkChange, Received, Transport
@@ -122,6 +123,7 @@ class Driver:
             self,
             log=lambda priority, text: log("MAIN", priority, text),
             sysv=sysv,
+            failed=self.failed,
         )
         self._statistics = Statistics(self.counters, self._server.connections, executive.totem)
         executive.statistics.source = self._statistics
@@ -227,6 +229,19 @@ class Driver:
             if watcher is not None:
                 watcher.stop()
         self.finished.set()
+
+    def failed(self, error: Exception) -> None:
+        """A mistake of ours in the middle of messages: what is known here may not be what the others know.
+
+        The loop would not call a watcher again whose callback has failed, and a node that is deaf but holds
+        its place is worse than one that is gone.
+        """
+        gevent.get_hub().handle_error(self, type(error), error, error.__traceback__)
+        self.shut_down(
+            "Internal error, see above: this node ends, and the others go on without it. Please report it.",
+            ExitCode.FATAL_ERROR,
+            leave=False,
+        )
 
     # What happens.
 
@@ -335,7 +350,10 @@ class Driver:
 
     def _timer_due(self) -> None:
         self._timer_at = float("inf")
-        self._network_ready()
+        try:
+            self._network_ready()
+        except Exception as error:
+            self.failed(error)
 
     def _turn(self) -> None:
         if self._stopping:

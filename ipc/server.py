@@ -13,6 +13,7 @@ import select
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
+from functools import partial
 from itertools import islice
 from time import monotonic
 from typing import Protocol
@@ -93,7 +94,9 @@ class Handler(Protocol):
 class Server:
     """Serves `services` (short names such as "cpg") to libqb clients in this network namespace.
 
-    run_dir: where the rings live.  sysv: rings with System V semaphores, for our own clients only.
+    run_dir: where the rings live.  failed: told of an exception that got past everything; without it
+    the loop gets it, which does not call us again then.
+    sysv: rings with System V semaphores, for our own clients only.
     """
 
     def __init__(
@@ -105,6 +108,7 @@ class Server:
         log: Log,
         sysv: bool = False,
         run_dir: str = "/dev/shm",
+        failed: Callable[[Exception], object] | None = None,
     ) -> None:
         self._loop = loop
         self._services = tuple(services)
@@ -112,6 +116,7 @@ class Server:
         self._log = LimitedLog(log)
         self._sysv = sysv
         self._run_dir = run_dir
+        self._end = failed
         self.stats = ServerStats()
         self.buffers = BufferCount()
         self.connections: dict[int, Connection] = {}
@@ -188,9 +193,17 @@ class Server:
 
     def _watch(self, epoll: select.epoll, callback: Callable[[], None]) -> Watcher:
         watcher = self._loop.io(epoll.fileno(), LOOP_READ)
-        watcher.start(callback)
+        watcher.start(partial(self._guarded, callback))
         self._watchers.append(watcher)
         return watcher
+
+    def _guarded(self, callback: Callable[[], None]) -> None:
+        try:
+            callback()
+        except Exception as error:
+            if self._end is None:
+                raise
+            self._end(error)
 
     def wait_for_poll(self, waits: bool) -> None:
         """Clients are looked at when `poll` is called, and not when they call.
@@ -206,7 +219,7 @@ class Server:
             unsettled, self._unsettled = self._unsettled, {}
             for conn in unsettled.values():
                 self._set_interest(conn)
-            self._clients_watcher.start(self._turn)
+            self._clients_watcher.start(partial(self._guarded, self._turn))
 
     @property
     def has_more(self) -> bool:

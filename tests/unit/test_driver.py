@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any, cast
 
+import gevent
 import pytest
 
 from aisexec.driver import FRAMES_AT_ONCE, Driver
 from aisexec.executive import Executive
+from aisexec.exit_codes import ExitCode
 from aisexec.garbage import Garbage
 from aisexec.net.base import NetStats, Received, Transport
 from aisexec.services.stats_map import StatsMap
@@ -159,3 +161,25 @@ def test_counters_have_keys_of_the_statistics_map(story: list[str]) -> None:
     assert counters["stats.ipcs.global.put_off"] == 0
     assert counters["stats.toy.things"] == 7
     assert not any(" " in key for key in counters)
+
+
+def test_a_mistake_in_the_middle_of_messages_ends_the_node(
+    story: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A watcher whose callback has failed is not called again: nobody would look at the network any more."""
+    network, stage = Network(story), Stage(story)
+    told: list[str] = []
+    node = driver(network, stage)
+    node._log = lambda subsystem, priority, text: told.append(text)
+    monkeypatch.setattr(stage, "receive", lambda frames, now: 1 // 0)
+    reported: list[BaseException] = []
+    hub = gevent.get_hub()
+    monkeypatch.setattr(hub, "handle_error", lambda where, kind, error, trace: reported.append(error))
+    network.frames = [(TOKEN, "10.0.0.2")]
+    node._timer_due()
+    assert [type(error) for error in reported] == [ZeroDivisionError]
+    assert node.finished.is_set()
+    assert node.exit_code == ExitCode.FATAL_ERROR
+    assert "Internal error" in told[0]
+    node._timer_due()
+    assert len(reported) == 1
