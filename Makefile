@@ -28,7 +28,7 @@ demo: bootstrap-demo $(VENV)/.stamp
 	@$(bin)/python -m tools.demo
 
 test: bootstrap-test $(VENV)/.stamp
-	@$(if $(strip $(TESTS)),$(bin)/python -m pytest $(TESTS),tests/all $(bin)/python)
+	@$(if $(strip $(TESTS)),$(bin)/python -m pytest $(TESTS),$(bin)/python -m tests)
 
 # As in: make sim SEEDS=20000-30000
 SEEDS ?= 10000

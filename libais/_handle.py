@@ -9,7 +9,7 @@ import time
 import warnings
 from collections.abc import AsyncIterator, Iterator, Sequence
 from types import TracebackType
-from typing import Generic, Self, TypeVar
+from typing import ClassVar, Generic, Self, TypeVar
 
 from ipc.client import LIMIT_NORMAL, Connection, connect
 from ipc.errors import CsError
@@ -54,6 +54,9 @@ class ServiceHandle(Generic[E]):
     retry_for: seconds for which a call that the executive answers with TRY_AGAIN is repeated before
     TryAgainError is raised; 0 raises at once, as the C library returns.
     """
+
+    _prefix: ClassVar[str]
+    """What the names of the C library's functions begin with."""
 
     def __init__(
         self, service: str, *, retry_for: float, connect_timeout: float | None, waiter: Waiter | None
@@ -313,6 +316,11 @@ class ServiceHandle(Generic[E]):
         """
         self._connection.close()
 
+    def finalize(self) -> None:
+        """The same as `close`, but BadHandleError when done twice.  As cmap_finalize(3)."""
+        self._check_open(f"{self._prefix}_finalize")
+        self.close()
+
     def __enter__(self) -> Self:
         return self
 
@@ -332,6 +340,22 @@ class ServiceHandle(Generic[E]):
         connection = self._connection
         state = "closed" if connection.closed else f"executive pid {connection.server_pid}"
         return f"<{type(self).__module__}.{type(self).__name__} {state}>"
+
+
+class ContextHandle(ServiceHandle[E]):
+    """A handle with which the program keeps something of its own, in the attribute `context`."""
+
+    context: object
+
+    def context_get(self) -> object:
+        """What `context_set` stored.  As cmap_context_get(3)."""
+        self._check_open(f"{self._prefix}_context_get")
+        return self.context
+
+    def context_set(self, context: object) -> None:
+        """Keep `context` with the handle.  As cmap_context_set(3)."""
+        self._check_open(f"{self._prefix}_context_set")
+        self.context = context
 
 
 def _set_ready(ready: asyncio.Future[None]) -> None:

@@ -144,6 +144,8 @@ class Handle(ServiceHandle[Shutdown]):
     Raises LibraryError when no executive runs, TryAgainError when it is not ready yet, AccessError.
     """
 
+    _prefix = "corosync_cfg"
+
     def __init__(
         self,
         shutdown: ShutdownCallback | None = None,
@@ -154,11 +156,6 @@ class Handle(ServiceHandle[Shutdown]):
     ) -> None:
         super().__init__(SERVICE_NAME, retry_for=retry_for, connect_timeout=connect_timeout, waiter=waiter)
         self.shutdown = shutdown
-
-    def finalize(self) -> None:
-        """The same as `close`, but BadHandleError when done twice.  corosync_cfg_finalize."""
-        self._check_open("corosync_cfg_finalize")
-        self.close()
 
     # --- state ---------------------------------------------------------------------------------
 

@@ -66,7 +66,7 @@ from libais._cmap_types import (
     decode_value,
     encode_value,
 )
-from libais._handle import ServiceHandle
+from libais._handle import ContextHandle
 from libais._types import Dispatch
 from libais.errors import BadHandleError, InvalidParamError, LibraryError
 
@@ -134,7 +134,7 @@ class Track:
         return f"<libais.cmap.Track {self.key!r} {self.events!r}>"
 
 
-class Handle(ServiceHandle[Notification]):
+class Handle(ContextHandle[Notification]):
     """A connection to one map.  cmap_initialize(3), cmap_initialize_map(3).
 
     map: ICMAP, configuration and state, or STATS, counters that are computed when they are read.
@@ -146,6 +146,8 @@ class Handle(ServiceHandle[Notification]):
 
     Raises LibraryError when no executive runs, TryAgainError when it is not ready yet, AccessError.
     """
+
+    _prefix = "cmap"
 
     def __init__(
         self,
@@ -167,21 +169,6 @@ class Handle(ServiceHandle[Notification]):
             except BaseException:
                 self.close()
                 raise
-
-    def finalize(self) -> None:
-        """The same as `close`, but BadHandleError when done twice.  cmap_finalize(3)."""
-        self._check_open("cmap_finalize")
-        self.close()
-
-    def context_get(self) -> object:
-        """What `context_set` stored.  cmap_context_get(3)."""
-        self._check_open("cmap_context_get")
-        return self.context
-
-    def context_set(self, context: object) -> None:
-        """Keep `context` with the handle.  cmap_context_set(3)."""
-        self._check_open("cmap_context_set")
-        self.context = context
 
     def _set_current_map(self, map: Map) -> None:
         request = SetCurrentMapRequest(CmapRequest.SET_CURRENT_MAP, SET_CURRENT_MAP_REQUEST.size, map)

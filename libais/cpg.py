@@ -66,7 +66,7 @@ from libais._cpg_types import (
     TotemChange,
 )
 from libais._cpg_zero_copy import SIZE_MAX, ZeroCopyBuffer, create_shared_memory
-from libais._handle import Retry, ServiceHandle
+from libais._handle import ContextHandle, Retry
 from libais._types import Dispatch, RingId
 from libais.errors import (
     BusyError,
@@ -104,7 +104,7 @@ ConfigChangeCallback = Callable[["Handle", ConfigChange], object]
 TotemChangeCallback = Callable[["Handle", TotemChange], object]
 
 
-class Handle(ServiceHandle[Event]):
+class Handle(ContextHandle[Event]):
     """A connection to the CPG service; it can be in one group at a time.  cpg_model_initialize(3).
 
     deliver, confchg, totem_confchg: callbacks of `dispatch`, called with the handle and a `Deliver`,
@@ -119,6 +119,8 @@ class Handle(ServiceHandle[Event]):
 
     Raises LibraryError when no executive runs, TryAgainError when it is not ready yet, AccessError.
     """
+
+    _prefix = "cpg"
 
     def __init__(
         self,
@@ -391,16 +393,6 @@ class Handle(ServiceHandle[Event]):
         self._request("cpg_zcb_mcast_joined", ZC_EXECUTE_REQUEST.pack(request))
 
     # --- the rest ------------------------------------------------------------------------------
-
-    def context_get(self) -> object:
-        """What `context_set` stored.  cpg_context_get(3)."""
-        self._check_open("cpg_context_get")
-        return self.context
-
-    def context_set(self, context: object) -> None:
-        """Keep `context` with the handle.  cpg_context_set(3)."""
-        self._check_open("cpg_context_set")
-        self.context = context
 
     def finalize(self) -> None:
         """Tell the executive and disconnect; a group still joined is left.  cpg_finalize(3).

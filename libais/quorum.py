@@ -36,7 +36,7 @@ from ipc.quorum_layouts import (
     unpack_v1_quorum,
 )
 from ipc.waiting import Waiter
-from libais._handle import ServiceHandle
+from libais._handle import ContextHandle
 from libais._types import Dispatch, RingId
 from libais.errors import InvalidParamError, LibraryError
 
@@ -83,7 +83,7 @@ QuorumCallback = Callable[["Handle", QuorumChange], object]
 NodeListCallback = Callable[["Handle", NodeListChange], object]
 
 
-class Handle(ServiceHandle[Event]):
+class Handle(ContextHandle[Event]):
     """A connection to the quorum service.  quorum_initialize(3), quorum_model_initialize(3).
 
     notify, nodelist: callbacks of `dispatch`, called with the handle and a `QuorumChange` or a
@@ -97,6 +97,8 @@ class Handle(ServiceHandle[Event]):
     Raises LibraryError when no executive runs, TryAgainError when it is not ready yet, AccessError,
     InvalidParamError for an unknown model.
     """
+
+    _prefix = "quorum"
 
     def __init__(
         self,
@@ -156,21 +158,6 @@ class Handle(ServiceHandle[Event]):
     def trackstop(self) -> None:
         """No more events; never fails for want of tracking.  quorum_trackstop(3)."""
         self._request("quorum_trackstop", _head(QuorumRequest.TRACKSTOP))
-
-    def context_get(self) -> object:
-        """What `context_set` stored.  quorum_context_get(3)."""
-        self._check_open("quorum_context_get")
-        return self.context
-
-    def context_set(self, context: object) -> None:
-        """Keep `context` with the handle.  quorum_context_set(3)."""
-        self._check_open("quorum_context_set")
-        self.context = context
-
-    def finalize(self) -> None:
-        """Disconnect.  quorum_finalize(3).  Raises BadHandleError when it is closed already."""
-        self._check_open("quorum_finalize")
-        self.close()
 
     def _decode(self, message: bytes) -> Event:
         identifier = RESPONSE_HEADER.unpack(message).id

@@ -50,7 +50,7 @@ from ipc.votequorum_layouts import (
     unpack_quorum,
 )
 from ipc.waiting import Waiter
-from libais._handle import ServiceHandle
+from libais._handle import ContextHandle
 from libais._types import Dispatch, RingId
 from libais.errors import InvalidParamError, LibraryError
 
@@ -133,7 +133,7 @@ ExpectedVotesCallback = Callable[["Handle", ExpectedVotesChange], object]
 NodeListCallback = Callable[["Handle", NodeListChange], object]
 
 
-class Handle(ServiceHandle[Event]):
+class Handle(ContextHandle[Event]):
     """A connection to the votequorum service.  votequorum_initialize(3).
 
     quorum, expected_votes, nodelist: callbacks of `dispatch`, called with the handle and a
@@ -144,6 +144,8 @@ class Handle(ServiceHandle[Event]):
     Raises LibraryError when no executive runs or votequorum is not its provider, TryAgainError,
     AccessError.
     """
+
+    _prefix = "votequorum"
 
     def __init__(
         self,
@@ -297,22 +299,7 @@ class Handle(ServiceHandle[Event]):
         request = QdeviceNameRequest(identifier, QDEVICE_NAME_REQUEST.size, _name(what, name))
         self._request(what, QDEVICE_NAME_REQUEST.pack(request))
 
-    # --- the rest ------------------------------------------------------------------------------
-
-    def context_get(self) -> object:
-        """What `context_set` stored.  votequorum_context_get(3)."""
-        self._check_open("votequorum_context_get")
-        return self.context
-
-    def context_set(self, context: object) -> None:
-        """Keep `context` with the handle.  votequorum_context_set(3)."""
-        self._check_open("votequorum_context_set")
-        self.context = context
-
-    def finalize(self) -> None:
-        """Disconnect.  votequorum_finalize(3).  Raises BadHandleError when it is closed already."""
-        self._check_open("votequorum_finalize")
-        self.close()
+    # --- events --------------------------------------------------------------------------------
 
     def _decode(self, message: bytes) -> Event:
         identifier = RESPONSE_HEADER.unpack(message).id

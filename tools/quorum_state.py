@@ -6,11 +6,11 @@ import socket
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass, field
-from types import TracebackType
-from typing import Self
 
 from libais import cfg, cmap, quorum, votequorum
 from libais.errors import BadHandleError, CsException, NotExistError, strerror
+
+from .connections import Connections
 
 NODE_NAME_MAX = 254
 """Bytes of a node's name that are shown."""
@@ -65,7 +65,7 @@ class Status:
     nodes: list[Member] = field(default_factory=list)
 
 
-class Session:
+class Session(Connections):
     """Connections to all the services that have to do with quorum; a context manager.
 
     complain: is given what the stock tool prints to standard error and goes on.
@@ -99,18 +99,6 @@ class Session:
             except CsException as error:
                 raise ToolError(what, error) from None
             self._stack = stack.pop_all()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
-
-    def close(self) -> None:
-        """Disconnect."""
-        self._stack.close()
 
     @property
     def configured(self) -> bool:

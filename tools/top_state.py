@@ -6,11 +6,12 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, field
-from types import TracebackType
-from typing import Final, Generic, Self, TypeVar
+from typing import Final, Generic, TypeVar
 
 from libais import cmap, quorum, votequorum
 from libais.errors import CsException, LibraryError, NotExistError, NotSupportedError
+
+from .connections import Connections
 
 T = TypeVar("T")
 
@@ -123,7 +124,7 @@ class Paced(Generic[T]):
         return self._value
 
 
-class Reader:
+class Reader(Connections):
     """Connections to an executive, and readings from it; a context manager.
 
     Raises CsException when there is no executive, and whenever it goes.
@@ -150,18 +151,6 @@ class Reader:
             return stack.enter_context(votequorum.Handle())
         except (LibraryError, NotSupportedError):
             return None
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
-
-    def close(self) -> None:
-        """Disconnect."""
-        self._stack.close()
 
     def news(self, timeout: float) -> Iterator[quorum.Event]:
         """Changes of membership and quorum; ends when none came for `timeout` seconds."""

@@ -16,7 +16,6 @@
  * Libraries: cfg cmap
  */
 #include <arpa/inet.h>
-#include <errno.h>
 #include <netinet/in.h>
 #include <poll.h>
 #include <signal.h>
@@ -25,47 +24,17 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/wait.h>
-#include <time.h>
 #include <unistd.h>
 
 #include <corosync/cfg.h>
 #include <corosync/cmap.h>
 
-#define PATIENCE_MS 20000
+#include "conformance.h"
+
 #define SHORT_MS 300
 #define ADDRESSES 8
 
 static unsigned asked;
-
-static const char *name(cs_error_t error)
-{
-	static char other[16];
-
-	switch (error) {
-	case CS_OK: return "OK";
-	case CS_ERR_LIBRARY: return "LIBRARY";
-	case CS_ERR_TIMEOUT: return "TIMEOUT";
-	case CS_ERR_TRY_AGAIN: return "TRY_AGAIN";
-	case CS_ERR_INVALID_PARAM: return "INVALID_PARAM";
-	case CS_ERR_BAD_HANDLE: return "BAD_HANDLE";
-	case CS_ERR_BUSY: return "BUSY";
-	case CS_ERR_ACCESS: return "ACCESS";
-	case CS_ERR_NOT_EXIST: return "NOT_EXIST";
-	case CS_ERR_NAME_TOO_LONG: return "NAME_TOO_LONG";
-	case CS_ERR_EXIST: return "EXIST";
-	case CS_ERR_NOT_SUPPORTED: return "NOT_SUPPORTED";
-	default:
-		snprintf(other, sizeof other, "%d", error);
-		return other;
-	}
-}
-
-static void fail(const char *text)
-{
-	printf("FAILED: %s\n", text);
-	fflush(stdout);
-	exit(1);
-}
 
 static void told(corosync_cfg_handle_t handle, corosync_cfg_shutdown_flags_t flags)
 {
@@ -79,15 +48,8 @@ static corosync_cfg_callbacks_t callbacks = { .corosync_cfg_shutdown_callback = 
 static corosync_cfg_handle_t connect_cfg(void)
 {
 	corosync_cfg_handle_t handle;
-	cs_error_t error;
 
-	for (int tries = 0; tries < 100; tries++) {
-		error = corosync_cfg_initialize(&handle, &callbacks);
-		if (error != CS_ERR_TRY_AGAIN)
-			break;
-		usleep(100000);
-	}
-	if (error != CS_OK)
+	if (PATIENTLY(corosync_cfg_initialize(&handle, &callbacks)) != CS_OK)
 		fail("corosync_cfg_initialize");
 	return handle;
 }
@@ -95,12 +57,8 @@ static corosync_cfg_handle_t connect_cfg(void)
 /* Dispatch until `count` callbacks have come since the last call of forget(). */
 static void expect(corosync_cfg_handle_t handle, unsigned count)
 {
-	struct pollfd at = { .events = POLLIN };
-
-	if (corosync_cfg_fd_get(handle, &at.fd) != CS_OK)
-		fail("corosync_cfg_fd_get");
 	while (asked < count) {
-		if (poll(&at, 1, PATIENCE_MS) != 1)
+		if (!comes(corosync_cfg_fd_get, handle, PATIENCE_MS))
 			fail("no callback");
 		if (corosync_cfg_dispatch(handle, CS_DISPATCH_ALL) != CS_OK)
 			fail("corosync_cfg_dispatch");
@@ -114,7 +72,7 @@ static void forget(void)
 
 static void expect_silence(corosync_cfg_handle_t handle, const char *who)
 {
-	printf("%s has nothing: %s\n", who, name(corosync_cfg_dispatch(handle, CS_DISPATCH_ONE_NONBLOCKING)));
+	printf("%s has nothing: %s\n", who, error_name(corosync_cfg_dispatch(handle, CS_DISPATCH_ONE_NONBLOCKING)));
 }
 
 /* A process that asks for a shutdown and prints the answer. */
@@ -143,17 +101,17 @@ static struct requester request(corosync_cfg_shutdown_flags_t flags, int tracks)
 		if (tracks && corosync_cfg_trackstart(handle, 0) != CS_OK)
 			_exit(2);
 		decision = corosync_cfg_try_shutdown(handle, flags);
-		size = snprintf(text, sizeof text, "%s", name(decision));
+		size = snprintf(text, sizeof text, "%s", error_name(decision));
 		if (tracks) {
 			/* The last word about a vote that took too long comes after the answer. */
-			usleep(SHORT_MS * 1000);
+			pause_ms(SHORT_MS);
 			fflush(stdout);
 			if (freopen("/dev/null", "w", stdout) == NULL)
 				_exit(3);
 			asked = 0;
 			error = corosync_cfg_dispatch(handle, CS_DISPATCH_ALL);
-			size = snprintf(text, sizeof text, "%s", name(decision));
-			size += snprintf(text + size, sizeof text - size, ", dispatch %s, asked %u", name(error), asked);
+			size = snprintf(text, sizeof text, "%s", error_name(decision));
+			size += snprintf(text + size, sizeof text - size, ", dispatch %s, asked %u", error_name(error), asked);
 		}
 		if (write(pipes[1], text, size) != size)
 			_exit(1);
@@ -183,22 +141,22 @@ static void reply(corosync_cfg_handle_t handle, int yes)
 	cs_error_t error = corosync_cfg_replyto_shutdown(
 		handle, yes ? COROSYNC_CFG_SHUTDOWN_FLAG_YES : COROSYNC_CFG_SHUTDOWN_FLAG_NO);
 
-	printf("reply %s: %s\n", yes ? "yes" : "no", name(error));
+	printf("reply %s: %s\n", yes ? "yes" : "no", error_name(error));
 }
 
 static corosync_cfg_handle_t tracker(void)
 {
 	corosync_cfg_handle_t handle = connect_cfg();
 
-	printf("trackstart: %s\n", name(corosync_cfg_trackstart(handle, 0)));
+	printf("trackstart: %s\n", error_name(corosync_cfg_trackstart(handle, 0)));
 	return handle;
 }
 
 /* The library does not disconnect a handle that has replied once. */
 static void done(corosync_cfg_handle_t handle)
 {
-	printf("trackstop: %s\n", name(corosync_cfg_trackstop(handle)));
-	printf("finalize: %s\n", name(corosync_cfg_finalize(handle)));
+	printf("trackstop: %s\n", error_name(corosync_cfg_trackstop(handle)));
+	printf("finalize: %s\n", error_name(corosync_cfg_finalize(handle)));
 }
 
 static void shutdown_timeout(uint32_t milliseconds)
@@ -219,7 +177,7 @@ static void print_node_status(corosync_cfg_handle_t handle, unsigned nodeid)
 
 	memset(&status, 0xee, sizeof status);
 	error = corosync_cfg_node_status_get(handle, nodeid, CFG_NODE_STATUS_V1, &status);
-	printf("node_status %u: %s\n", nodeid, name(error));
+	printf("node_status %u: %s\n", nodeid, error_name(error));
 	if (error != CS_OK)
 		return;
 	printf("  version %d nodeid %u reachable %u remote %u external %u onwire %u %u %u\n", status.version,
@@ -242,7 +200,7 @@ static void print_addresses(corosync_cfg_handle_t handle, unsigned nodeid)
 
 	memset(addresses, 0, sizeof addresses);
 	error = corosync_cfg_get_node_addrs(handle, nodeid, ADDRESSES, &count, addresses);
-	printf("get_node_addrs %u: %s", nodeid, name(error));
+	printf("get_node_addrs %u: %s", nodeid, error_name(error));
 	if (error == CS_OK) {
 		printf(", %d addresses:", count);
 		for (int i = 0; i < count; i++) {
@@ -267,33 +225,33 @@ static void queries(void)
 	int fd = -1, number;
 
 	printf("== handles\n");
-	printf("initialize without callbacks: %s\n", name(corosync_cfg_initialize(&other, NULL)));
-	printf("dispatch: %s\n", name(corosync_cfg_dispatch(other, CS_DISPATCH_ALL)));
-	printf("finalize: %s\n", name(corosync_cfg_finalize(other)));
-	printf("finalize again: %s\n", name(corosync_cfg_finalize(other)));
-	printf("bad handle: fd_get %s", name(corosync_cfg_fd_get(bad, &fd)));
-	printf(" dispatch %s", name(corosync_cfg_dispatch(bad, CS_DISPATCH_ALL)));
-	printf(" finalize %s", name(corosync_cfg_finalize(bad)));
-	printf(" ring_status %s", name(corosync_cfg_ring_status_get(bad, &names, &states, &count)));
-	printf(" node_status %s", name(corosync_cfg_node_status_get(bad, 1, CFG_NODE_STATUS_V1, &status)));
-	printf(" kill_node %s", name(corosync_cfg_kill_node(bad, 9, "no")));
-	printf(" trackstart %s", name(corosync_cfg_trackstart(bad, 0)));
-	printf(" trackstop %s", name(corosync_cfg_trackstop(bad)));
-	printf(" try_shutdown %s", name(corosync_cfg_try_shutdown(bad, COROSYNC_CFG_SHUTDOWN_FLAG_REQUEST)));
-	printf(" reply %s", name(corosync_cfg_replyto_shutdown(bad, COROSYNC_CFG_SHUTDOWN_FLAG_YES)));
-	printf(" addrs %s", name(corosync_cfg_get_node_addrs(bad, 1, 1, &number, &address)));
-	printf(" local_get %s", name(corosync_cfg_local_get(bad, &nodeid)));
-	printf(" reload %s", name(corosync_cfg_reload_config(bad)));
-	printf(" reopen %s\n", name(corosync_cfg_reopen_log_files(bad)));
+	printf("initialize without callbacks: %s\n", error_name(corosync_cfg_initialize(&other, NULL)));
+	printf("dispatch: %s\n", error_name(corosync_cfg_dispatch(other, CS_DISPATCH_ALL)));
+	printf("finalize: %s\n", error_name(corosync_cfg_finalize(other)));
+	printf("finalize again: %s\n", error_name(corosync_cfg_finalize(other)));
+	printf("bad handle: fd_get %s", error_name(corosync_cfg_fd_get(bad, &fd)));
+	printf(" dispatch %s", error_name(corosync_cfg_dispatch(bad, CS_DISPATCH_ALL)));
+	printf(" finalize %s", error_name(corosync_cfg_finalize(bad)));
+	printf(" ring_status %s", error_name(corosync_cfg_ring_status_get(bad, &names, &states, &count)));
+	printf(" node_status %s", error_name(corosync_cfg_node_status_get(bad, 1, CFG_NODE_STATUS_V1, &status)));
+	printf(" kill_node %s", error_name(corosync_cfg_kill_node(bad, 9, "no")));
+	printf(" trackstart %s", error_name(corosync_cfg_trackstart(bad, 0)));
+	printf(" trackstop %s", error_name(corosync_cfg_trackstop(bad)));
+	printf(" try_shutdown %s", error_name(corosync_cfg_try_shutdown(bad, COROSYNC_CFG_SHUTDOWN_FLAG_REQUEST)));
+	printf(" reply %s", error_name(corosync_cfg_replyto_shutdown(bad, COROSYNC_CFG_SHUTDOWN_FLAG_YES)));
+	printf(" addrs %s", error_name(corosync_cfg_get_node_addrs(bad, 1, 1, &number, &address)));
+	printf(" local_get %s", error_name(corosync_cfg_local_get(bad, &nodeid)));
+	printf(" reload %s", error_name(corosync_cfg_reload_config(bad)));
+	printf(" reopen %s\n", error_name(corosync_cfg_reopen_log_files(bad)));
 	handle = connect_cfg();
-	printf("fd_get: %s", name(corosync_cfg_fd_get(handle, &fd)));
+	printf("fd_get: %s", error_name(corosync_cfg_fd_get(handle, &fd)));
 	printf(", %s\n", fd >= 0 ? "a descriptor" : "none");
 	expect_silence(handle, "a new handle");
 
 	printf("== this node and others\n");
-	printf("local_get: %s", name(corosync_cfg_local_get(handle, &nodeid)));
+	printf("local_get: %s", error_name(corosync_cfg_local_get(handle, &nodeid)));
 	printf(", %u\n", nodeid);
-	printf("ring_status: %s", name(corosync_cfg_ring_status_get(handle, &names, &states, &count)));
+	printf("ring_status: %s", error_name(corosync_cfg_ring_status_get(handle, &names, &states, &count)));
 	printf(", %u interfaces", count);
 	for (unsigned i = 0; i < count; i++) {
 		printf(" '%s' is '%s'", names[i], states[i]);
@@ -307,35 +265,35 @@ static void queries(void)
 	print_node_status(handle, 2);
 	print_node_status(handle, 77);
 	print_node_status(handle, 0);
-	printf("node_status of version 9: %s", name(corosync_cfg_node_status_get(handle, 1, 9, &status)));
-	printf(", without a place for it: %s\n", name(corosync_cfg_node_status_get(handle, 1, CFG_NODE_STATUS_V1, NULL)));
+	printf("node_status of version 9: %s", error_name(corosync_cfg_node_status_get(handle, 1, 9, &status)));
+	printf(", without a place for it: %s\n", error_name(corosync_cfg_node_status_get(handle, 1, CFG_NODE_STATUS_V1, NULL)));
 	print_addresses(handle, 0);
 	print_addresses(handle, 1);
 	print_addresses(handle, 2);
 	print_addresses(handle, 77);
 
 	printf("== orders\n");
-	printf("reopen_log_files: %s\n", name(corosync_cfg_reopen_log_files(handle)));
-	printf("reload: %s\n", name(corosync_cfg_reload_config(handle)));
-	printf("reload: %s\n", name(corosync_cfg_reload_config(handle)));
-	printf("kill_node 77: %s\n", name(corosync_cfg_kill_node(handle, 77, "nobody")));
-	printf("kill_node 0: %s\n", name(corosync_cfg_kill_node(handle, 0, "nobody")));
+	printf("reopen_log_files: %s\n", error_name(corosync_cfg_reopen_log_files(handle)));
+	printf("reload: %s\n", error_name(corosync_cfg_reload_config(handle)));
+	printf("reload: %s\n", error_name(corosync_cfg_reload_config(handle)));
+	printf("kill_node 77: %s\n", error_name(corosync_cfg_kill_node(handle, 77, "nobody")));
+	printf("kill_node 0: %s\n", error_name(corosync_cfg_kill_node(handle, 0, "nobody")));
 	memset(reason, 'x', sizeof reason);
 	reason[CS_MAX_NAME_LENGTH] = '\0';
-	printf("kill_node for a long reason: %s\n", name(corosync_cfg_kill_node(handle, 77, reason)));
+	printf("kill_node for a long reason: %s\n", error_name(corosync_cfg_kill_node(handle, 77, reason)));
 	reason[CS_MAX_NAME_LENGTH - 1] = '\0';
-	printf("kill_node for the longest reason: %s\n", name(corosync_cfg_kill_node(handle, 77, reason)));
+	printf("kill_node for the longest reason: %s\n", error_name(corosync_cfg_kill_node(handle, 77, reason)));
 
 	printf("== tracking\n");
-	printf("trackstop: %s\n", name(corosync_cfg_trackstop(handle)));
-	printf("trackstart: %s\n", name(corosync_cfg_trackstart(handle, 0)));
-	printf("trackstart: %s\n", name(corosync_cfg_trackstart(handle, 255)));
+	printf("trackstop: %s\n", error_name(corosync_cfg_trackstop(handle)));
+	printf("trackstart: %s\n", error_name(corosync_cfg_trackstart(handle, 0)));
+	printf("trackstart: %s\n", error_name(corosync_cfg_trackstart(handle, 255)));
 	printf("reply to nothing: %s\n",
-	       name(corosync_cfg_replyto_shutdown(handle, COROSYNC_CFG_SHUTDOWN_FLAG_YES)));
-	printf("trackstop: %s\n", name(corosync_cfg_trackstop(handle)));
-	printf("trackstop: %s\n", name(corosync_cfg_trackstop(handle)));
+	       error_name(corosync_cfg_replyto_shutdown(handle, COROSYNC_CFG_SHUTDOWN_FLAG_YES)));
+	printf("trackstop: %s\n", error_name(corosync_cfg_trackstop(handle)));
+	printf("trackstop: %s\n", error_name(corosync_cfg_trackstop(handle)));
 	expect_silence(handle, "the handle");
-	printf("finalize: %s\n", name(corosync_cfg_finalize(handle)));
+	printf("finalize: %s\n", error_name(corosync_cfg_finalize(handle)));
 }
 
 static void votes(void)
@@ -373,7 +331,7 @@ static void votes(void)
 	asker = request(COROSYNC_CFG_SHUTDOWN_FLAG_REQUEST, 0);
 	expect(first, 1);
 	expect(second, 2);
-	printf("finalize: %s\n", name(corosync_cfg_finalize(second)));
+	printf("finalize: %s\n", error_name(corosync_cfg_finalize(second)));
 	reply(first, 0);
 	answer(asker);
 
@@ -407,13 +365,11 @@ static void votes(void)
 	/* Once the executive has noticed, a new vote is not in the way of the old one. */
 	forget();
 	for (int tries = 0; asked == 0; tries++) {
-		struct timespec pause = { 0, 20000000 };
-
 		if (tries == 100)
 			fail("the dead requester's vote goes on");
 		asker = request(COROSYNC_CFG_SHUTDOWN_FLAG_REQUEST, 0);
 		for (int waits = 0; waits < 20 && asked == 0; waits++) {
-			nanosleep(&pause, NULL);
+			pause_ms(20);
 			corosync_cfg_dispatch(first, CS_DISPATCH_ALL);
 		}
 	}
@@ -429,7 +385,7 @@ static void votes(void)
 	expect(first, 1);
 	expect(third, 2);
 	answer(asker);
-	usleep(100000);
+	pause_ms(100);
 	expect_silence(first, "the first tracker");
 	expect_silence(third, "the third tracker");
 
@@ -446,16 +402,15 @@ static void votes(void)
 
 static void ended(corosync_cfg_handle_t handle)
 {
-	struct pollfd at = { .events = POLLIN };
 	unsigned nodeid;
 	cs_error_t error;
 
-	if (corosync_cfg_fd_get(handle, &at.fd) != CS_OK || poll(&at, 1, PATIENCE_MS) != 1)
+	if (!comes(corosync_cfg_fd_get, handle, PATIENCE_MS))
 		fail("the executive does not end");
 	error = corosync_cfg_dispatch(handle, CS_DISPATCH_BLOCKING);
-	printf("dispatch: %s\n", name(error));
-	printf("local_get: %s\n", name(corosync_cfg_local_get(handle, &nodeid)));
-	printf("finalize: %s\n", name(corosync_cfg_finalize(handle)));
+	printf("dispatch: %s\n", error_name(error));
+	printf("local_get: %s\n", error_name(corosync_cfg_local_get(handle, &nodeid)));
+	printf("finalize: %s\n", error_name(corosync_cfg_finalize(handle)));
 }
 
 static void shut_down(const char *how)
@@ -496,8 +451,8 @@ int main(int argc, char **argv)
 	} else if (strcmp(what, "kill") == 0) {
 		corosync_cfg_handle_t handle = connect_cfg();
 
-		printf("kill_node 2: %s\n", name(corosync_cfg_kill_node(handle, 2, "it is in the way")));
-		printf("finalize: %s\n", name(corosync_cfg_finalize(handle)));
+		printf("kill_node 2: %s\n", error_name(corosync_cfg_kill_node(handle, 2, "it is in the way")));
+		printf("finalize: %s\n", error_name(corosync_cfg_finalize(handle)));
 	} else {
 		shut_down(what);
 	}

@@ -22,45 +22,15 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/wait.h>
-#include <time.h>
 #include <unistd.h>
 
 #include <corosync/cmap.h>
 
-#define RETRY_MS 10
-#define PATIENCE_MS 20000
+#include "conformance.h"
+
 #define VALUE_MAX 16384
 
 static unsigned long events;
-
-static const char *error_name(cs_error_t error)
-{
-	static char other[16];
-
-	switch (error) {
-	case CS_OK: return "OK";
-	case CS_ERR_LIBRARY: return "LIBRARY";
-	case CS_ERR_TRY_AGAIN: return "TRY_AGAIN";
-	case CS_ERR_INVALID_PARAM: return "INVALID_PARAM";
-	case CS_ERR_BAD_HANDLE: return "BAD_HANDLE";
-	case CS_ERR_BUSY: return "BUSY";
-	case CS_ERR_ACCESS: return "ACCESS";
-	case CS_ERR_NOT_EXIST: return "NOT_EXIST";
-	case CS_ERR_NAME_TOO_LONG: return "NAME_TOO_LONG";
-	case CS_ERR_NOT_SUPPORTED: return "NOT_SUPPORTED";
-	case CS_ERR_NO_SECTIONS: return "NO_SECTIONS";
-	default:
-		snprintf(other, sizeof other, "%d", error);
-		return other;
-	}
-}
-
-static void pause_ms(long ms)
-{
-	struct timespec time = { ms / 1000, ms % 1000 * 1000000 };
-
-	nanosleep(&time, NULL);
-}
 
 static void say(const char *format, ...) __attribute__((format(printf, 1, 2)));
 
@@ -74,18 +44,11 @@ static void say(const char *format, ...)
 	fflush(stdout);
 }
 
-#define CHECK(call) say("%s: %s\n", #call, error_name(call))
-
 static cmap_handle_t open_map(cmap_map_t map)
 {
 	cmap_handle_t handle;
-	cs_error_t error = CS_ERR_TRY_AGAIN;
+	cs_error_t error = PATIENTLY(cmap_initialize_map(&handle, map));
 
-	for (int waited = 0; error == CS_ERR_TRY_AGAIN && waited < PATIENCE_MS; waited += RETRY_MS) {
-		error = cmap_initialize_map(&handle, map);
-		if (error == CS_ERR_TRY_AGAIN)
-			pause_ms(RETRY_MS);
-	}
 	if (error != CS_OK) {
 		say("FAILED: no connection: %s\n", error_name(error));
 		exit(1);

@@ -11,10 +11,8 @@
  * name (self, other) or not at all.  Joining again on a handle that has left is left out: stock
  * corosync never lets it.
  */
-#include <errno.h>
 #include <poll.h>
 #include <signal.h>
-#include <stdarg.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -26,10 +24,10 @@
 
 #include <corosync/cpg.h>
 
+#include "conformance.h"
+
 #define ATOMIC_MAX 1047552
 #define LONG_SIZE 2500000
-#define PATIENCE_MS 20000
-#define RETRY_MS 10
 #define KINDS_MAX 3
 
 enum kind { DELIVERY, CHANGE, RING };
@@ -39,36 +37,6 @@ static uint32_t own_nodeid;
 static pid_t own_pid;
 static unsigned char long_message[LONG_SIZE];
 static char last_text[256];
-
-static const char *error_name(cs_error_t error)
-{
-	static char other[16];
-
-	switch (error) {
-	case CS_OK: return "OK";
-	case CS_ERR_LIBRARY: return "LIBRARY";
-	case CS_ERR_TRY_AGAIN: return "TRY_AGAIN";
-	case CS_ERR_INVALID_PARAM: return "INVALID_PARAM";
-	case CS_ERR_BAD_HANDLE: return "BAD_HANDLE";
-	case CS_ERR_BUSY: return "BUSY";
-	case CS_ERR_ACCESS: return "ACCESS";
-	case CS_ERR_NOT_EXIST: return "NOT_EXIST";
-	case CS_ERR_NAME_TOO_LONG: return "NAME_TOO_LONG";
-	case CS_ERR_EXIST: return "EXIST";
-	case CS_ERR_INTERRUPT: return "INTERRUPT";
-	case CS_ERR_TOO_BIG: return "TOO_BIG";
-	case CS_ERR_NO_SECTIONS: return "NO_SECTIONS";
-	default:
-		snprintf(other, sizeof other, "%d", error);
-		return other;
-	}
-}
-
-static void fail(const char *text)
-{
-	printf("FAILED: %s\n", text);
-	exit(1);
-}
 
 static uint32_t sum(const void *bytes, size_t count)
 {
@@ -157,15 +125,7 @@ static cs_error_t show(const char *text, cs_error_t error)
 	return error;
 }
 
-/* An executive that is starting, or whose queue is full, asks to try again. */
-#define SHOW_PATIENTLY(call)                                                        \
-	do {                                                                        \
-		cs_error_t answer_;                                                 \
-		int tries_ = PATIENCE_MS / RETRY_MS;                                \
-		while ((answer_ = (call)) == CS_ERR_TRY_AGAIN && tries_-- > 0)      \
-			poll(NULL, 0, RETRY_MS);                                    \
-		show(#call, answer_);                                               \
-	} while (0)
+#define SHOW_PATIENTLY(call) show(#call, PATIENTLY(call))
 
 static long milliseconds(void)
 {
@@ -180,16 +140,13 @@ static void await(cpg_handle_t handle, enum kind kind, unsigned long count)
 {
 	unsigned long target = seen[kind] + count;
 	long end = milliseconds() + PATIENCE_MS;
-	struct pollfd watched = { .events = POLLIN };
 
-	if (cpg_fd_get(handle, &watched.fd) != CS_OK)
-		fail("no descriptor to wait for");
 	while (seen[kind] < target) {
 		cs_error_t error;
 
 		if (milliseconds() > end)
 			fail("an expected callback does not come");
-		poll(&watched, 1, 100);
+		comes(cpg_fd_get, handle, 100);
 		error = cpg_dispatch(handle, CS_DISPATCH_ONE_NONBLOCKING);
 		if (error != CS_OK && error != CS_ERR_TRY_AGAIN)
 			fail(error_name(error));
@@ -511,17 +468,14 @@ static pid_t child(const char *text, int dies)
 	/* The library is used for the first time in this process only now: nothing is shared. */
 	if (cpg_model_initialize(&handle, CPG_MODEL_V1, (cpg_model_data_t *)&without_ring, NULL) != CS_OK)
 		_exit(9);
-	while (cpg_join(handle, &group) == CS_ERR_TRY_AGAIN)
-		poll(NULL, 0, RETRY_MS);
-	while (mcast(handle, CPG_TYPE_AGREED, "from a child") == CS_ERR_TRY_AGAIN)
-		poll(NULL, 0, RETRY_MS);
+	PATIENTLY(cpg_join(handle, &group));
+	PATIENTLY(mcast(handle, CPG_TYPE_AGREED, "from a child"));
 	if (dies) {
 		/* Until the parent kills it. */
 		(void)!read(to_child[0], &byte, 1);
 		_exit(9);
 	}
-	while (cpg_leave(handle, &group) == CS_ERR_TRY_AGAIN)
-		poll(NULL, 0, RETRY_MS);
+	PATIENTLY(cpg_leave(handle, &group));
 	cpg_finalize(handle);
 	_exit(0);
 }
@@ -608,10 +562,8 @@ static int alone(void)
 
 static void say(cpg_handle_t handle, const char *text)
 {
-	cs_error_t error;
+	cs_error_t error = PATIENTLY(mcast(handle, CPG_TYPE_AGREED, text));
 
-	while ((error = mcast(handle, CPG_TYPE_AGREED, text)) == CS_ERR_TRY_AGAIN)
-		poll(NULL, 0, RETRY_MS);
 	if (error != CS_OK)
 		fail(error_name(error));
 }

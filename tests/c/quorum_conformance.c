@@ -9,40 +9,20 @@
  * Ring numbers, handles and descriptors differ from run to run and are not printed.
  * Libraries: quorum
  */
-#include <errno.h>
 #include <poll.h>
-#include <signal.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
-#include <corosync/corotypes.h>
 #include <corosync/quorum.h>
 
+#include "quorum_changes.h"
+
 #define QUIET_MS 150
-#define PATIENCE_MS 20000
 
 static uint64_t ring_seq;
-static volatile sig_atomic_t stopped;
-static int once;
-static char last_line[3][4096];
-
-static void print_error(const char *what, cs_error_t error)
-{
-	printf("%s: %d\n", what, error);
-}
-
-/* kind: 0 to 2, for which the same line twice is printed once when `once` is set. */
-static void say(int kind, const char *line)
-{
-	if (once && strcmp(line, last_line[kind]) == 0)
-		return;
-	strcpy(last_line[kind], line);
-	puts(line);
-	fflush(stdout);
-}
 
 static size_t add_list(char *line, size_t at, const char *name, uint32_t count, const uint32_t *list)
 {
@@ -63,7 +43,7 @@ static const char *ring(uint64_t seq)
 
 static void quorum_v0(quorum_handle_t handle, uint32_t quorate, uint64_t seq, uint32_t count, uint32_t *list)
 {
-	char line[4096];
+	char line[LINE_MAX_BYTES];
 	size_t at = (size_t)sprintf(line, "  model 0: quorate=%u ring=%s", quorate, ring(seq));
 
 	(void)handle;
@@ -74,7 +54,7 @@ static void quorum_v0(quorum_handle_t handle, uint32_t quorate, uint64_t seq, ui
 static void quorum_v1(quorum_handle_t handle, uint32_t quorate, struct quorum_ring_id id, uint32_t count,
 		      const uint32_t *list)
 {
-	char line[4096];
+	char line[LINE_MAX_BYTES];
 	size_t at = (size_t)sprintf(line, "  model 1: quorate=%u ring=%u.%s", quorate, id.nodeid, ring(id.seq));
 
 	(void)handle;
@@ -86,7 +66,7 @@ static void nodelist_v1(quorum_handle_t handle, struct quorum_ring_id id, uint32
 			const uint32_t *members, uint32_t joined_count, const uint32_t *joined,
 			uint32_t left_count, const uint32_t *left)
 {
-	char line[4096];
+	char line[LINE_MAX_BYTES];
 	size_t at = (size_t)sprintf(line, "  nodes: ring=%u.%s", id.nodeid, ring(id.seq));
 
 	(void)handle;
@@ -98,13 +78,7 @@ static void nodelist_v1(quorum_handle_t handle, struct quorum_ring_id id, uint32
 
 static int readable(quorum_handle_t handle, int timeout)
 {
-	struct pollfd wait = {.events = POLLIN};
-
-	if (quorum_fd_get(handle, &wait.fd) != CS_OK) {
-		puts("no descriptor");
-		exit(1);
-	}
-	return poll(&wait, 1, timeout) == 1;
+	return comes(quorum_fd_get, handle, timeout);
 }
 
 static void settle(quorum_handle_t handle)
@@ -221,23 +195,14 @@ static void alone(void)
 	opened(7, &v1);
 }
 
-static void stop(int number)
-{
-	(void)number;
-	stopped = 1;
-}
-
 static void watch(void)
 {
 	quorum_handle_t handles[] = {opened(QUORUM_MODEL_V0, &v0), opened(QUORUM_MODEL_V1, &v1)};
-	struct sigaction action = {.sa_handler = stop};
 
-	once = 1;
-	sigaction(SIGTERM, &action, NULL);
+	watch_until_stopped();
 	for (int i = 0; i < 2; i++)
 		print_error("trackstart", quorum_trackstart(handles[i], CS_TRACK_CURRENT | CS_TRACK_CHANGES));
-	puts("waiting");
-	fflush(stdout);
+	print_waiting();
 	while (!stopped) {
 		struct pollfd wait[2] = {{.events = POLLIN}, {.events = POLLIN}};
 
@@ -258,8 +223,7 @@ static void orphan(void)
 	int quorate;
 
 	quorum_trackstart(handle, CS_TRACK_CHANGES_ONLY);
-	puts("waiting");
-	fflush(stdout);
+	print_waiting();
 	readable(handle, PATIENCE_MS);
 	print_error("dispatch", quorum_dispatch(handle, CS_DISPATCH_ALL));
 	print_error("getquorate", quorum_getquorate(handle, &quorate));

@@ -14,39 +14,14 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/wait.h>
-#include <time.h>
 #include <unistd.h>
 
 #include <corosync/cmap.h>
 #include <corosync/sam.h>
 
+#include "conformance.h"
+
 #define INTERVAL_MS 400
-
-static const char *error_name(cs_error_t error)
-{
-	static char other[16];
-
-	switch (error) {
-	case CS_OK: return "OK";
-	case CS_ERR_LIBRARY: return "LIBRARY";
-	case CS_ERR_TRY_AGAIN: return "TRY_AGAIN";
-	case CS_ERR_INVALID_PARAM: return "INVALID_PARAM";
-	case CS_ERR_BAD_HANDLE: return "BAD_HANDLE";
-	case CS_ERR_NOT_EXIST: return "NOT_EXIST";
-	default:
-		snprintf(other, sizeof other, "%d", error);
-		return other;
-	}
-}
-
-#define CHECK(call) printf("%s: %s\n", #call, error_name(call))
-
-static void pause_ms(long ms)
-{
-	struct timespec time = { ms / 1000, ms % 1000 * 1000000 };
-
-	nanosleep(&time, NULL);
-}
 
 /* Runs a scenario in a process of its own, which becomes the supervisor. */
 static void supervised(const char *name, void (*scenario)(void))
@@ -76,10 +51,8 @@ static void show_keys(int pid)
 	char prefix[64], key[CMAP_KEYNAME_MAXLEN + 1], *text;
 	uint64_t number;
 	size_t size;
-	cs_error_t error;
+	cs_error_t error = PATIENTLY(cmap_initialize(&handle));
 
-	while ((error = cmap_initialize(&handle)) == CS_ERR_TRY_AGAIN)
-		pause_ms(10);
 	if (error != CS_OK) {
 		printf("no cmap: %s\n", error_name(error));
 		return;

@@ -14,46 +14,26 @@
  * Ring numbers, handles and descriptors differ from run to run and are not printed.
  * Libraries: votequorum
  */
-#include <poll.h>
-#include <signal.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
-#include <corosync/corotypes.h>
 #include <corosync/votequorum.h>
 
+#include "quorum_changes.h"
+
 #define QUIET_MS 80
-#define PATIENCE_MS 20000
 #define POLL_MS 100
 #define CONTEXT 0x1122334455667788u
 
 static votequorum_ring_id_t ring_id;
-static volatile sig_atomic_t stopped;
-static int once;
-static char last_line[3][4096];
-
-static void print_error(const char *what, cs_error_t error)
-{
-	printf("%s: %d\n", what, error);
-	fflush(stdout);
-}
-
-static void say(int kind, const char *line)
-{
-	if (once && strcmp(line, last_line[kind]) == 0)
-		return;
-	strcpy(last_line[kind], line);
-	puts(line);
-	fflush(stdout);
-}
 
 static void on_quorum(votequorum_handle_t handle, uint64_t context, uint32_t quorate, uint32_t count,
 		      votequorum_node_t nodes[])
 {
-	char line[4096];
+	char line[LINE_MAX_BYTES];
 	size_t at = (size_t)sprintf(line, "  quorum: context=%llx quorate=%u", (unsigned long long)context, quorate);
 
 	(void)handle;
@@ -64,7 +44,7 @@ static void on_quorum(votequorum_handle_t handle, uint64_t context, uint32_t quo
 
 static void on_expected(votequorum_handle_t handle, uint64_t context, uint32_t votes)
 {
-	char line[4096];
+	char line[LINE_MAX_BYTES];
 
 	(void)handle;
 	sprintf(line, "  expected: context=%llx votes=%u", (unsigned long long)context, votes);
@@ -74,7 +54,7 @@ static void on_expected(votequorum_handle_t handle, uint64_t context, uint32_t v
 static void on_nodes(votequorum_handle_t handle, uint64_t context, votequorum_ring_id_t id, uint32_t count,
 		     uint32_t nodes[])
 {
-	char line[4096];
+	char line[LINE_MAX_BYTES];
 	size_t at = (size_t)sprintf(line, "  nodes: context=%llx ring of %u:", (unsigned long long)context, id.nodeid);
 
 	(void)handle;
@@ -88,13 +68,7 @@ static votequorum_callbacks_t callbacks = {on_quorum, on_expected, on_nodes};
 
 static int readable(votequorum_handle_t handle, int timeout)
 {
-	struct pollfd wait = {.events = POLLIN};
-
-	if (votequorum_fd_get(handle, &wait.fd) != CS_OK) {
-		puts("no descriptor");
-		exit(1);
-	}
-	return poll(&wait, 1, timeout) == 1;
+	return comes(votequorum_fd_get, handle, timeout);
 }
 
 static void settle(votequorum_handle_t handle)
@@ -316,22 +290,13 @@ static void state(unsigned last)
 	votequorum_finalize(handle);
 }
 
-static void stop(int number)
-{
-	(void)number;
-	stopped = 1;
-}
-
 static void watch(void)
 {
 	votequorum_handle_t handle = opened(&callbacks);
-	struct sigaction action = {.sa_handler = stop};
 
-	once = 1;
-	sigaction(SIGTERM, &action, NULL);
+	watch_until_stopped();
 	print_error("trackstart", votequorum_trackstart(handle, CONTEXT, CS_TRACK_CURRENT | CS_TRACK_CHANGES));
-	puts("waiting");
-	fflush(stdout);
+	print_waiting();
 	while (!stopped)
 		if (readable(handle, POLL_MS))
 			votequorum_dispatch(handle, CS_DISPATCH_ALL);
@@ -342,15 +307,12 @@ static void watch(void)
 static void poll_on(const char *name)
 {
 	votequorum_handle_t handle = opened(&callbacks);
-	struct sigaction action = {.sa_handler = stop};
 
-	once = 1;
-	sigaction(SIGTERM, &action, NULL);
+	watch_until_stopped();
 	print_error("register", votequorum_qdevice_register(handle, name));
 	print_error("trackstart", votequorum_trackstart(handle, 0, CS_TRACK_CURRENT | CS_TRACK_CHANGES));
 	votequorum_dispatch(handle, CS_DISPATCH_ALL);
-	puts("waiting");
-	fflush(stdout);
+	print_waiting();
 	while (!stopped) {
 		if (votequorum_qdevice_poll(handle, name, 1, ring_id) != CS_OK && stopped)
 			break;
@@ -367,8 +329,7 @@ static void orphan(void)
 	struct votequorum_info it;
 
 	votequorum_trackstart(handle, 0, CS_TRACK_CHANGES_ONLY);
-	puts("waiting");
-	fflush(stdout);
+	print_waiting();
 	readable(handle, PATIENCE_MS);
 	print_error("dispatch", votequorum_dispatch(handle, CS_DISPATCH_ALL));
 	print_error("getinfo", votequorum_getinfo(handle, 0, &it));

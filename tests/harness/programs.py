@@ -15,10 +15,11 @@ BUILT = ROOT / "build" / "tests-c"
 
 
 def compiled(name: str) -> Path:
-    """The program of tests/c/NAME.c; compiled again when its source is newer."""
+    """The program of tests/c/NAME.c; compiled again when its source or any header is newer."""
     source = SOURCES / f"{name}.c"
     program = BUILT / name
-    if not program.exists() or program.stat().st_mtime < source.stat().st_mtime:
+    newest = max(path.stat().st_mtime for path in (source, *SOURCES.glob("*.h")))
+    if not program.exists() or program.stat().st_mtime < newest:
         BUILT.mkdir(parents=True, exist_ok=True)
         flags = ["-std=gnu11", "-O2", "-g", "-Wall", "-Wextra", "-Werror"]
         partial = program.with_suffix(".new")

@@ -2,29 +2,21 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 
 import pytest
 
 from tests.conftest import NewCluster, need
-from tests.harness.needs import CPG_HEADER
-from tests.harness.programs import SOURCES, compiled
+from tests.harness.conformance import PROGRAM_TIMEOUT, calls_left_out
+from tests.harness.programs import compiled
 
 PROGRAM = "cfg_conformance"
-HEADER = CPG_HEADER.with_name("cfg.h")
-TIMEOUT = 60.0
-"""Seconds for the program."""
 
 
 def test_every_call_is_made() -> None:
     """The program covers the whole header."""
     need("a")
-    header = re.sub(r"/\*.*?\*/", "", HEADER.read_text(), flags=re.DOTALL)
-    calls = set(re.findall(r"\bcs_error_t\s+(corosync_cfg_\w+)\s*\(", header))
-    assert len(calls) >= 15
-    source = (SOURCES / f"{PROGRAM}.c").read_text()
-    assert {call for call in calls if f"{call}(" not in source} == set()
+    assert calls_left_out(PROGRAM, "cfg.h", "corosync_cfg_", 15) == set()
 
 
 @pytest.mark.parametrize("what", ["queries", "votes"])
@@ -33,7 +25,7 @@ def test_that_leave_the_node_as_it_is(what: str, new_cluster: NewCluster) -> Non
     for mix in ("ss", "aa", "as"):
         cluster = new_cluster(mix)
         cluster.start()
-        transcripts.append(cluster[1].run([compiled(PROGRAM), what], TIMEOUT).splitlines())
+        transcripts.append(cluster[1].run([compiled(PROGRAM), what], PROGRAM_TIMEOUT).splitlines())
     stock, ours, beside_stock = transcripts
     assert stock[-1] == "== end"
     assert ours == stock
@@ -46,7 +38,7 @@ def test_that_end_the_node(how: str, new_cluster: NewCluster, tmp_path: Path) ->
     for mix in "sa":
         cluster = new_cluster(mix)
         cluster.start()
-        transcripts.append(cluster[1].run([compiled(PROGRAM), how], TIMEOUT).splitlines())
+        transcripts.append(cluster[1].run([compiled(PROGRAM), how], PROGRAM_TIMEOUT).splitlines())
         statuses.append(cluster[1].wait())
         assert "[CFG   ] Node 1 was shut down by sysadmin" in cluster[1].log.text(0)
     stock, ours = transcripts
@@ -59,7 +51,7 @@ def test_killing_another_node(new_cluster: NewCluster) -> None:
     for mix in ("ss", "sa", "as"):
         cluster = new_cluster(mix)
         cluster.start()
-        output = cluster[1].run([compiled(PROGRAM), "kill"], TIMEOUT)
+        output = cluster[1].run([compiled(PROGRAM), "kill"], PROGRAM_TIMEOUT)
         assert output.splitlines() == ["kill_node 2: OK", "finalize: OK", "== end"]
         assert cluster[2].wait() == 255
         assert "Killed by node 1 : it is in the way" in cluster[2].log.text(0)

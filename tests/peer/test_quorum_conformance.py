@@ -2,64 +2,26 @@
 
 from __future__ import annotations
 
-import re
 import signal
-import subprocess
-from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 
 from tests.conftest import NewCluster, need
 from tests.harness.config_file import Settings
+from tests.harness.conformance import HEADERS, PROGRAM_TIMEOUT, Run, calls_left_out
 from tests.harness.node import Node
-from tests.harness.programs import SOURCES, compiled
 from tests.harness.wait import wait_until
 
 QUORUM, VOTEQUORUM = "quorum_conformance", "votequorum_conformance"
-TIMEOUT = 60.0
-"""Seconds for a whole program."""
 READY = "ready to provide service"
-HEADERS = Path("/usr/include/corosync")
 WITH_DEVICE = Settings(device={"model": "net", "votes": 2, "timeout": 700, "sync_timeout": 700})
 WITHOUT_PROVIDER = Settings(quorum={"provider": None})
 
 
-class Run:
-    """A program on a node, its output in a file."""
-
-    def __init__(self, node: Node, program: str, path: Path, *arguments: str) -> None:
-        self.path = path
-        command: Sequence[str | Path] = [compiled(program), *arguments]
-        with path.open("w") as output:
-            self.process = node.popen(command, stdout=output, stderr=subprocess.STDOUT)
-
-    def wait_line(self, pattern: str) -> None:
-        """Until it has printed a line in which the pattern is found."""
-        found = re.compile(pattern)
-        wait_until(
-            lambda: any(found.search(line) for line in self.path.read_text().splitlines()),
-            TIMEOUT,
-            lambda: f"{pattern} in\n{self.path.read_text()}",
-        )
-
-    def end(self) -> list[str]:
-        """Ask it to end."""
-        self.process.send_signal(signal.SIGTERM)
-        return self.transcript()
-
-    def transcript(self) -> list[str]:
-        """All it printed, when it has come to its good end."""
-        self.process.wait(TIMEOUT)
-        text = self.path.read_text()
-        assert self.process.returncode == 0, text
-        assert text.endswith("== end\n")
-        return text.splitlines()
-
-
 def wait_ready(node: Node) -> None:
     """Until programs are let in; a log without a provider has no members."""
-    wait_until(lambda: READY in node.log.text(0), TIMEOUT, f"{node} is ready")
+    wait_until(lambda: READY in node.log.text(0), PROGRAM_TIMEOUT, f"{node} is ready")
 
 
 @pytest.mark.parametrize(
@@ -69,11 +31,7 @@ def test_every_call_is_made(program: str, header: str) -> None:
     """The program covers the whole header."""
     if not (HEADERS / header).exists():
         pytest.skip(f"needs packages: lib{header.removesuffix('.h')}-dev")
-    text = re.sub(r"/\*.*?\*/", "", (HEADERS / header).read_text(), flags=re.DOTALL)
-    calls = set(re.findall(r"\bcs_error_t\s+(\w+)\s*\(", text))
-    assert len(calls) >= 10
-    source = (SOURCES / f"{program}.c").read_text()
-    assert {call for call in calls if f"{call}(" not in source} == set()
+    assert calls_left_out(program, header, "", 10) == set()
 
 
 @pytest.mark.parametrize(
@@ -96,7 +54,7 @@ def test_alone(
         wait_ready(cluster[1])
         transcript = []
         for program, mode in runs:
-            transcript += Run(cluster[1], program, tmp_path / f"{mix}.{program}", mode).transcript()
+            transcript += Run(cluster[1], tmp_path / f"{mix}.{program}", program, mode).transcript()
         transcripts.append(transcript)
     stock, ours = transcripts
     assert ours == stock
@@ -113,18 +71,18 @@ def test_two_nodes(new_cluster: NewCluster, tmp_path: Path) -> None:
     for kinds in ("ss", "sa", "as", "aa"):
         cluster = new_cluster(kinds, Settings(totem={"token": 500}, quorum={"last_man_standing": 1}))
         cluster.start()
-        views = Run(cluster[1], QUORUM, tmp_path / f"{kinds}.views", "watch")
-        votes = Run(cluster[1], VOTEQUORUM, tmp_path / f"{kinds}.votes", "watch")
+        views = Run(cluster[1], tmp_path / f"{kinds}.views", QUORUM, "watch")
+        votes = Run(cluster[1], tmp_path / f"{kinds}.votes", VOTEQUORUM, "watch")
         for run in (views, votes):
-            run.wait_line("waiting")
+            run.wait_line("^waiting$")
         cluster[2].kill()
         for run in (views, votes):
             run.wait_line("quorate=0")
         cluster[2].start()
         cluster.wait_formed()
-        pair = Run(cluster[1], VOTEQUORUM, tmp_path / f"{kinds}.pair", "pair").transcript()
+        pair = Run(cluster[1], tmp_path / f"{kinds}.pair", VOTEQUORUM, "pair").transcript()
         states = [
-            Run(node, VOTEQUORUM, tmp_path / f"{kinds}.state{node.nodeid}", "state", "3").transcript()
+            Run(node, tmp_path / f"{kinds}.state{node.nodeid}", VOTEQUORUM, "state", "3").transcript()
             for node in cluster.nodes.values()
         ]
         cluster[2].stop()
@@ -140,8 +98,8 @@ def test_executive_ends_under_its_client(program: str, new_cluster: NewCluster, 
     for mix in "sa":
         cluster = new_cluster(mix)
         cluster.start()
-        orphan = Run(cluster[1], program, tmp_path / f"{mix}.{program}", "orphan")
-        orphan.wait_line("waiting")
+        orphan = Run(cluster[1], tmp_path / f"{mix}.{program}", program, "orphan")
+        orphan.wait_line("^waiting$")
         cluster[1].signal(signal.SIGTERM)
         transcripts.append(orphan.transcript())
     stock, ours = transcripts
