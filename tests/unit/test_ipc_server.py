@@ -993,6 +993,7 @@ def test_requests_before_a_hang_up_are_taken(world: World) -> None:
 
 
 def test_stop_closes_all_and_leaves_nothing() -> None:
+    assert gevent.get_hub().loop is not None  # has descriptors of its own from its first use on
     before = set(os.listdir("/proc/self/fd"))
     world = World()
     world.server.start()
