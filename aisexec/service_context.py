@@ -3,17 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
-from aisexec.effects import CloseClient, Event, Events, ReopenLogs, Respond, Shutdown, StoreExpectedVotes
+from aisexec.effects import (
+    CloseClient,
+    Event,
+    Events,
+    ExecutiveEffect,
+    ReopenLogs,
+    Respond,
+    Shutdown,
+    StoreExpectedVotes,
+)
+from aisexec.icmap import Icmap
 from aisexec.services.options import ExecutiveOptions, Findings, Reconfiguration
 from aisexec.services.timers import Alarm
+from aisexec.sync import Sync
+from aisexec.totem.stack import Totem
 from aisexec.totem.types import Log
 from ipc._event_batch import EventBatch
 from ipc.layout import Buffer
-
-if TYPE_CHECKING:
-    from aisexec.executive import Executive
 
 
 class Buffers(Protocol):
@@ -24,10 +33,31 @@ class Buffers(Protocol):
     def release_buffer(self, client: int, cookie: int) -> None: ...
 
 
+class Node(Protocol):
+    """What a context uses of its executive."""
+
+    nodeid: int
+    now: float
+    map: Icmap
+    options: ExecutiveOptions
+    link_up: bool
+    totem: Totem
+    sync: Sync
+    buffers: Buffers
+
+    def emit(self, effect: ExecutiveEffect) -> None: ...
+    def open_batch(self) -> EventBatch: ...
+    def multicast(self, parts: Sequence[bytes], *, safe: bool) -> bool: ...
+    def call_later(self, delay: float, callback: Callable[[], None]) -> Alarm: ...
+    def call_when_token_passed(self) -> None: ...
+    def read_configuration(self, done: Callable[[Findings], None]) -> None: ...
+    def reconfigure(self, reconfiguration: Reconfiguration) -> None: ...
+
+
 class ServiceContext:
     """The executive as one service sees it."""
 
-    def __init__(self, executive: Executive, subsystem: str) -> None:
+    def __init__(self, executive: Node, subsystem: str) -> None:
         self._executive = executive
         self._subsystem = subsystem
         self.nodeid = executive.nodeid

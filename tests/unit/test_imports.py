@@ -73,12 +73,13 @@ MAY_IMPORT: dict[str, set[str]] = {
     },
     "aisexec.sync": {"aisexec.totem", "aisexec.limits", "aisexec.messages", "aisexec.services.base"},
     "aisexec.effects": {"aisexec.totem.types", *BORDER},
-    # The executive by its type only.
     "aisexec.service_context": {
         "aisexec.effects",
-        "aisexec.executive",
+        "aisexec.icmap",
         "aisexec.services.options",
         "aisexec.services.timers",
+        "aisexec.sync",
+        "aisexec.totem.stack",
         "aisexec.totem.types",
         *BORDER,
     },
